@@ -1,0 +1,1 @@
+"""One thin job per stage; each is a command and a `ray job submit` entry point."""

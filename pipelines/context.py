@@ -1,0 +1,120 @@
+"""A pipeline run: its recipe, its store, its tracker, and the one way to make an artifact."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+
+from wd.artifacts import Artifact, Identity, Metrics, Store
+from wd.config import Recipe
+from wd.tracking import Tracker, open_tracker
+
+STAGES = (
+    "corpus",
+    "tokenizer",
+    "shards",
+    "teacher",
+    "pseudo",
+    "generator",
+    "student",
+    "evaluation",
+    "registry",
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage's build function gets."""
+
+    out: Path
+    """Folder to fill; it becomes the artifact."""
+    scratch: Path
+    """Folder for checkpoints and the like; it outlives a killed run, not a finished one."""
+    tracker: Tracker
+    """The stage's own MLflow run."""
+
+
+@dataclass
+class Run:
+    """Use as a context manager; stage functions take it as their only argument."""
+
+    recipe: Recipe
+    dry: bool = False
+    rebuild: frozenset[str] = frozenset()
+    """Stages to do again even if their artifact exists."""
+    console: Console = field(default_factory=lambda: Console(stderr=True, soft_wrap=True))
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.recipe.root)
+        self._made: dict[str, Artifact] = {}
+        self._exits = ExitStack()
+        self._tracker: Tracker | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._exits.__exit__(*error)
+
+    def stage(
+        self,
+        stage: str,
+        *,
+        version: int,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Artifact],
+        build: Callable[[Work], Metrics],
+        label: str | None = None,
+    ) -> Artifact:
+        """Return the artifact of this identity, building it if it does not exist yet."""
+        identity = Identity(
+            stage=stage,
+            label=label or self.recipe.name,
+            version=version,
+            config=config,
+            inputs={role: artifact.name for role, artifact in inputs.items()},
+        )
+        if identity.name in self._made:
+            return self._made[identity.name]
+        self._made[identity.name] = artifact = self._find_or_build(identity, build)
+        return artifact
+
+    def _find_or_build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
+        found = None if identity.stage in self.rebuild else self.store.find(identity)
+        if self.dry:
+            self.console.print(f"{'exists' if found else 'to do '}  {identity.name}", highlight=False)
+            return found or self.store.planned(identity)
+        if found:
+            self.console.print(f"[green]exists[/]  {found.name}", highlight=False)
+            return found
+        with self.store.lock(identity):
+            if identity.stage not in self.rebuild and (found := self.store.find(identity)):
+                return found
+            self.console.print(f"[bold]making[/]  {identity.name}", highlight=False)
+            return self._build(identity, build)
+
+    def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
+        with self.tracker.child(identity.stage, key=identity.name) as tracker:
+            tracker.log_params(identity.config)
+            tracker.set_tags({"wd.artifact": identity.name, **{
+                f"wd.input.{role}": name for role, name in identity.inputs.items()
+            }})
+            artifact = self.store.publish(
+                identity,
+                lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
+            )
+            tracker.log_metrics(artifact.metrics)
+        seconds = artifact.manifest["seconds"]
+        self.console.print(f"[green]made[/]    {artifact.name} in {seconds:.0f} s", highlight=False)
+        return artifact
+
+    @property
+    def tracker(self) -> Tracker:
+        """The run's parent in MLflow, opened when first needed."""
+        if self._tracker is None:
+            self._tracker = self._exits.enter_context(open_tracker(self.recipe, self.store.folder))
+        return self._tracker

@@ -1,0 +1,277 @@
+"""Content-addressed stage outputs: `<root>/<stage>/<label>-<hash>/`, the manifest written last.
+
+The hash covers the stage's name and version, its own config and its inputs' hashes, so the same
+work is never done twice and a promoted model can be traced back to its corpus.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from subprocess import DEVNULL, CalledProcessError, check_output
+from typing import Any
+
+import pyarrow.fs as pafs
+from filelock import FileLock
+
+from wd.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+_REPORTED_PACKAGES = ("weight-distillation", "torch", "ray", "mlflow", "ctranslate2", "sacrebleu")
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a stage's output is a function of. `hash` is known before the work is done."""
+
+    stage: str
+    label: str
+    version: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Role -> `stage/label-hash` of the artifact that plays it."""
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of SHA-256 over everything but the label."""
+        told = asdict(self)
+        del told["label"]
+        told["inputs"] = {role: name.rsplit("-", 1)[-1] for role, name in self.inputs.items()}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """`stage/label-hash`: the artifact's path below the root."""
+        return f"{self.stage}/{self.label}-{self.hash}"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished (or, in a dry run, a planned) stage output."""
+
+    root: str
+    name: str
+    manifest: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The figures that the stage recorded."""
+        return dict(self.manifest.get("metrics", {}))
+
+    @property
+    def path(self) -> Path:
+        """Local folder with the artifact's files; a remote artifact is fetched once, verified.
+
+        Raises ArtifactError if the artifact does not exist or its bytes differ.
+        """
+        filesystem, base = _filesystem(self.root)
+        if isinstance(filesystem, pafs.LocalFileSystem):
+            folder = Path(base, self.name)
+            if not (folder / MANIFEST).is_file():
+                raise ArtifactError(f"{folder}: no such artifact; run the stage that makes it")
+            return folder
+        return _fetch(filesystem, f"{base}/{self.name}", self.name)
+
+
+class Store:
+    """The artifacts below one root: a local or shared folder, or an object store's address."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root if "://" in root else str(Path(root).absolute())
+        self._filesystem, self._base = _filesystem(self.root)
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._filesystem, pafs.LocalFileSystem)
+
+    @property
+    def folder(self) -> Path:
+        """A local folder for state beside the artifacts: unfinished work, the MLflow database."""
+        if self._is_local:
+            return Path(self._base)
+        digest = hashlib.sha256(self.root.encode()).hexdigest()[:12]
+        return _cache_folder() / "roots" / digest
+
+    def find(self, identity: Identity) -> Artifact | None:
+        """Return the finished artifact of this identity, whatever its label, or None."""
+        parent = f"{self._base}/{identity.stage}"
+        selector = pafs.FileSelector(parent, allow_not_found=True)
+        names = sorted(entry.base_name for entry in self._filesystem.get_file_info(selector))
+        for name in names:
+            if name.endswith(f"-{identity.hash}") and not name.startswith("."):
+                path = f"{parent}/{name}/{MANIFEST}"
+                if self._filesystem.get_file_info(path).type == pafs.FileType.File:
+                    with self._filesystem.open_input_stream(path) as stream:
+                        manifest = json.loads(stream.read())
+                    return Artifact(self.root, f"{identity.stage}/{name}", manifest)
+        return None
+
+    def planned(self, identity: Identity) -> Artifact:
+        """Return the handle of an artifact that may not exist yet."""
+        return self.find(identity) or Artifact(self.root, identity.name)
+
+    @contextmanager
+    def lock(self, identity: Identity) -> Iterator[None]:
+        """Keep a second process on this machine from doing the same work; freed on any death."""
+        path = self.folder / ".locks" / f"{identity.stage}-{identity.hash}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path):
+            yield
+
+    def work_folder(self, identity: Identity) -> Path:
+        """Local folder for a stage's unfinished state (checkpoints); it outlives a killed run."""
+        folder = self.folder / ".work" / identity.stage / identity.hash
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def publish(self, identity: Identity, build: Callable[[Path], Metrics]) -> Artifact:
+        """Run `build` in a hidden folder, describe its files, and make it visible at once.
+
+        `build` fills the folder that it is given and returns the metrics. Whatever it leaves
+        behind when it dies is never read. The stage's work folder is dropped on success.
+        """
+        partial = self.folder / identity.stage / f".{identity.label}-{identity.hash}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        started = datetime.now(UTC)
+        metrics = build(partial)
+        manifest = {
+            **asdict(identity),
+            "hash": identity.hash,
+            "metrics": metrics,
+            "files": describe_files(partial),
+            "created": started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
+            "commit": _commit(),
+            "packages": _packages(),
+        }
+        _write_json(partial / MANIFEST, manifest)
+        if self._is_local:
+            final = Path(self._base, identity.name)
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+        else:
+            self._upload(partial, f"{self._base}/{identity.name}")
+        shutil.rmtree(self.work_folder(identity), ignore_errors=True)
+        return Artifact(self.root, identity.name, manifest)
+
+    def _upload(self, folder: Path, destination: str) -> None:
+        """Copy everything, the manifest last."""
+        files = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
+        for path in [*sorted(files), folder / MANIFEST]:
+            target = f"{destination}/{path.relative_to(folder)}"
+            self._filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
+            pafs.copy_files(
+                str(path),
+                target,
+                source_filesystem=pafs.LocalFileSystem(),
+                destination_filesystem=self._filesystem,
+            )
+        shutil.rmtree(folder)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a folder's manifest; raises ArtifactError where there is none or it is not JSON."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{folder}: not an artifact (it has no {MANIFEST})") from None
+    except ValueError as error:
+        raise ArtifactError(f"{folder / MANIFEST}: damaged: {error}") from None
+    return dict(manifest)
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size in bytes and SHA-256 of every file below `folder` except its manifest."""
+    return {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST
+    }
+
+
+def damaged_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return a line for each file that is missing or whose bytes are not the manifest's."""
+    damage = []
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            damage.append(f"{name}: missing")
+        elif path.stat().st_size != expected["bytes"]:
+            damage.append(f"{name}: {path.stat().st_size} bytes instead of {expected['bytes']}")
+        elif _sha256(path) != expected["sha256"]:
+            damage.append(f"{name}: its bytes have changed (SHA-256 differs)")
+    return damage
+
+
+def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
+    try:
+        filesystem, base = pafs.FileSystem.from_uri(root)
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"root {root}: not a folder or a storage address: {error}") from None
+    return filesystem, base.rstrip("/")
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "weight-distillation"
+
+
+def _fetch(filesystem: pafs.FileSystem, source: str, name: str) -> Path:
+    target = _cache_folder() / "artifacts" / name
+    with FileLock(_cache_folder() / f"{name.replace('/', '-')}.lock"):
+        if (target / MANIFEST).is_file():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=target.parent))
+        try:
+            pafs.copy_files(source, str(partial), source_filesystem=filesystem)
+        except OSError as error:
+            raise ArtifactError(f"{source}: cannot be fetched: {error}") from None
+        damage = damaged_files(partial, read_manifest(partial))
+        if damage:
+            raise ArtifactError(f"{source}: damaged: {'; '.join(damage)}")
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    return target
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        json.dump(value, stream, indent=2, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@cache
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    try:
+        return check_output(["git", "rev-parse", "HEAD"], cwd=here, stderr=DEVNULL, text=True).strip()
+    except (OSError, CalledProcessError):
+        return None
+
+
+@cache
+def _packages() -> dict[str, str]:
+    versions = {}
+    for name in _REPORTED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,57 @@
+"""Strict, frozen configuration: YAML, then dotted overrides, then objects."""
+
+from wd.config.load import load_recipe, overridden, validated
+from wd.config.recipe import (
+    CorpusConfig,
+    EvaluationConfig,
+    FilterConfig,
+    GeneratorConfig,
+    GroupingConfig,
+    Init,
+    InitialisationConfig,
+    PseudoConfig,
+    RayConfig,
+    Recipe,
+    RegistryConfig,
+    ShardsConfig,
+    TeacherConfig,
+    TokenizerConfig,
+    TrackingConfig,
+    TrainingConfig,
+)
+from wd.config.shapes import (
+    Config,
+    ModelConfig,
+    ModelShape,
+    StackOverride,
+    StackShape,
+    StudentShape,
+)
+
+__all__ = [
+    "Config",
+    "CorpusConfig",
+    "EvaluationConfig",
+    "FilterConfig",
+    "GeneratorConfig",
+    "GroupingConfig",
+    "Init",
+    "InitialisationConfig",
+    "ModelConfig",
+    "ModelShape",
+    "PseudoConfig",
+    "RayConfig",
+    "Recipe",
+    "RegistryConfig",
+    "ShardsConfig",
+    "StackOverride",
+    "StackShape",
+    "StudentShape",
+    "TeacherConfig",
+    "TokenizerConfig",
+    "TrackingConfig",
+    "TrainingConfig",
+    "load_recipe",
+    "overridden",
+    "validated",
+]

@@ -1,0 +1,96 @@
+"""YAML and `key=value` overrides in, a frozen `Recipe` out; errors name the key and the rule."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from wd.config.recipe import Recipe
+from wd.errors import ConfigError
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe file and apply overrides such as `teacher.training.updates=200`.
+
+    Raises ConfigError that names the file, the key and, for an unknown key, the nearest one.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such recipe file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of keys, not {type(tree).__name__}")
+    for override in overrides:
+        _apply(tree, override)
+    return validated(Recipe, tree, str(path))
+
+
+def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with dotted keys replaced: the form in which a sweep samples."""
+    tree = recipe.model_dump(mode="json")
+    for key, value in changes.items():
+        _put(tree, key, value)
+    return validated(Recipe, tree, f"recipe {recipe.name}")
+
+
+def validated(kind: type[C], tree: Mapping[str, Any], where: str) -> C:
+    """Build `kind` from plain data, or raise ConfigError with every offending key."""
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(kind, problem) for problem in error.errors(include_url=False)]
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"override {override!r}: write it as key=value, e.g. student=small")
+    try:
+        _put(tree, key, yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML: {error}") from None
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = tree.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override {key}: {parent} is a single value, it has no keys")
+        tree = child
+    tree[last] = value
+
+
+def _explain(kind: type[BaseModel], problem: Any) -> str:
+    loc: Sequence[str | int] = problem["loc"]
+    key = ".".join(str(part) for part in loc)
+    if problem["type"] != "extra_forbidden":
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{key}: {message}" if key else message
+    known = _fields_at(kind, loc[:-1])
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.0)
+    prefix = ".".join(str(part) for part in loc[:-1])
+    suggestion = ".".join(filter(None, [prefix, *near]))
+    return f"unknown key {key}; did you mean {suggestion}?"
+
+
+def _fields_at(kind: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """Return the keys that are allowed at a place in the config tree."""
+    for index, part in enumerate(loc):
+        annotation = kind.model_fields[str(part)].annotation
+        if get_origin(annotation) is dict:
+            return _fields_at(get_args(annotation)[1], loc[index + 2 :])
+        if get_origin(annotation) in (Union, UnionType):
+            annotation = get_args(annotation)[0]
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        kind = annotation
+    return list(kind.model_fields)

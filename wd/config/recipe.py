@@ -1,0 +1,263 @@
+"""The recipe: one frozen object that says everything a pipeline run depends on.
+
+Defaults are the published reference hyper-parameters, so a recipe states only its differences.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wd.config.shapes import (
+    Config,
+    ModelConfig,
+    ModelShape,
+    PositiveInt,
+    StackOverride,
+    StudentShape,
+)
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Init = Literal["random", "copy", "generated"]
+
+
+class FilterConfig(Config):
+    """Which sentence pairs are dropped. Lengths count white-space separated words."""
+
+    min_words: PositiveInt = 1
+    max_words: PositiveInt = 250
+    max_ratio: Annotated[float, Field(ge=1.0)] = 4.0
+    """Longest allowed ratio between the sides' lengths in characters (short pairs are exempt)."""
+    drop_identical: bool = True
+    """Drop pairs whose target is the source."""
+    drop_duplicates: bool = True
+    """Drop exact repetitions of a pair."""
+
+
+class CorpusConfig(Config):
+    """Where the parallel text comes from and how it is split.
+
+    Each entry of `train`, `valid` and `test` is a file name below `dir`. A name that holds
+    `{lang}` stands for two aligned plain text files, one per language; otherwise the ending
+    tells the format: `.tsv`, `.parquet`, `.po`, `.mo`, or `.whl` (all message catalogs in a
+    Python wheel). Any text file may be gzipped (`.gz`, added to the name or found beside it).
+    """
+
+    dir: str | None = None
+    train: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
+    """Files to validate on; without them, `valid_fraction` of `train` is held out."""
+    test: tuple[str, ...] = ()
+    """Files to test on; without them, `test_fraction` of `train` is held out."""
+    valid_fraction: Fraction = 0.01
+    test_fraction: Fraction = 0.01
+    packages: tuple[str, ...] = ()
+    """Wheels to fetch from the package index: `NAME==VERSION --hash=sha256:DIGEST`."""
+    source_column: str = "source"
+    """Column of Parquet or TSV (by header name, or by number from 0)."""
+    target_column: str = "target"
+    hint: str = ""
+    """What to tell a user who has no data yet: what to get, where from, where to put it."""
+    filters: FilterConfig = FilterConfig()
+    part_pairs: PositiveInt = 100_000
+    """Sentence pairs per part file: the unit of parallel work."""
+
+
+class TokenizerConfig(Config):
+    """SentencePiece."""
+
+    vocabulary_size: PositiveInt = 32_700
+    joint: bool = True
+    """One model over both languages, or one each."""
+    model_type: Literal["bpe", "unigram"] = "bpe"
+    character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 1.0
+    training_sentences: PositiveInt = 2_000_000
+    """At most this many sentences (per side) are read to train it."""
+
+
+class ShardsConfig(Config):
+    """Token-budget batches."""
+
+    batch_tokens: PositiveInt = 4096
+    """A batch holds at most this many tokens per side, padding included."""
+    max_length: PositiveInt = 250
+    """Longer sentences (in pieces, end marker included) are left out of training."""
+
+
+class TrainingConfig(Config):
+    """One training run: of the teacher, of the generator or of a student."""
+
+    updates: PositiveInt = 30_000
+    batches_per_update: PositiveInt = 8
+    """Batches in one optimiser step, over all workers; the workers must divide it."""
+    learning_rate: Annotated[float, Field(gt=0)] = 7e-4
+    """Peak, reached after the warm-up."""
+    initial_learning_rate: Annotated[float, Field(ge=0)] = 1e-7
+    warmup_updates: PositiveInt = 4000
+    adam_betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    label_smoothing: Fraction = 0.1
+    dropout: Fraction = 0.1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 where the hardware multiplies it natively, else float32."""
+    validate_every: PositiveInt = 1000
+    """Updates between validations; each one also writes a checkpoint."""
+    average_last: PositiveInt = 5
+    """The published weights are the mean of this many last checkpoints."""
+    seed: int = 1
+
+
+class TeacherConfig(Config):
+    """The teacher: trained here, or imported."""
+
+    shape: ModelShape = ModelShape()
+    training: TrainingConfig = TrainingConfig(updates=100_000)
+
+
+class PseudoConfig(Config):
+    """Sequence-level knowledge distillation: the teacher translates the training sources."""
+
+    beam_size: PositiveInt = 6
+    length_penalty: float = 1.0
+    max_length: PositiveInt = 256
+    quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
+    batch_tokens: PositiveInt = 4096
+
+
+class GroupingConfig(Config):
+    """How teacher layers are gathered into subsets, and what the subsets share."""
+
+    sharing: Literal["class", "subset"] = "class"
+    """One set of maps per class (the paper), or one per student layer (the reference code)."""
+    encoder_subsets: tuple[PositiveInt, ...] | None = None
+    """Subset sizes, first layer first; default: as even as can be."""
+    decoder_subsets: tuple[PositiveInt, ...] | None = None
+
+
+class InitialisationConfig(Config):
+    """Where the generator's parameters start."""
+
+    maps: Literal["xavier", "identity"] = "xavier"
+    """Width maps: random (reference), or the truncated identity. Layer maps start at 1 / K."""
+    gate: Literal["reference", "exact"] = "exact"
+    """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
+
+
+class GeneratorConfig(Config):
+    """Phase 1: train the parameter generator."""
+
+    grouping: GroupingConfig = GroupingConfig()
+    initialisation: InitialisationConfig = InitialisationConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+class EvaluationConfig(Config):
+    """How the models are compared on the test set."""
+
+    beam_size: PositiveInt = 6
+    length_penalty: float = 1.0
+    max_length: PositiveInt = 256
+    batch_tokens: PositiveInt = 4096
+    quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
+    speed_repeats: PositiveInt = 3
+    """Timed translations of the test set per model, taken in turn; the median counts."""
+
+
+class TrackingConfig(Config):
+    """MLflow."""
+
+    uri: str | None = None
+    """A server's address; default: a SQLite file below the artifact root."""
+    experiment: str = "weight-distillation"
+
+
+class RegistryConfig(Config):
+    """MLflow's model registry."""
+
+    name: str | None = None
+    """Registered model; default: RECIPE-STUDENT."""
+    alias: str = "champion"
+    min_bleu: float = 0.0
+    """A student below this test BLEU is registered, but does not get the alias."""
+
+
+class RayConfig(Config):
+    """Where and how wide the work runs. It changes no result, so no artifact depends on it."""
+
+    address: str | None = None
+    """A running cluster; default: the one this job runs on, else a local one."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Training workers; 0 trains in the calling process."""
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs (and threads) of a training worker."""
+    map_cpus: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs (and threads) of a data task or a decoding actor."""
+    gpu: bool = False
+    """One GPU per training worker and per decoding actor."""
+    max_failures: int = 3
+    """Restarts of a training run after lost workers."""
+    object_store_memory: PositiveInt = 500_000_000
+    """Bytes, for a cluster that the run starts itself."""
+
+
+class Recipe(Config):
+    """A whole pipeline: corpus to registry."""
+
+    name: str
+    source_language: str
+    target_language: str
+    root: str = "artifacts"
+    """Where artifacts go: a folder, or an s3:// or gs:// address."""
+    corpus: CorpusConfig = CorpusConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    shards: ShardsConfig = ShardsConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    pseudo: PseudoConfig = PseudoConfig()
+    students: dict[str, StudentShape] = {
+        "tiny": StudentShape(decoder=StackOverride(layers=1, d_model=256, feed_forward=1024)),
+        "small": StudentShape(decoder=StackOverride(layers=2)),
+    }
+    student: str = "tiny"
+    """The student to make."""
+    generator: GeneratorConfig = GeneratorConfig()
+    fine_tuning: TrainingConfig = TrainingConfig(warmup_updates=1000)
+    """Phase 2."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    registry: RegistryConfig = RegistryConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _student_exists_and_fits(self) -> Self:
+        if self.student not in self.students:
+            known = ", ".join(sorted(self.students))
+            raise ValueError(f"student: {self.student} is not defined; the recipe has {known}")
+        for student in self.students.values():
+            student.of(self.teacher.shape)
+        return self
+
+    def model(self, shape: ModelShape) -> ModelConfig:
+        """Return `shape` completed with the recipe's vocabulary sizes."""
+        size = self.tokenizer.vocabulary_size
+        return ModelConfig(**shape.model_dump(), source_vocabulary=size, target_vocabulary=size)
+
+    @property
+    def teacher_model(self) -> ModelConfig:
+        """The teacher with its vocabularies."""
+        return self.model(self.teacher.shape)
+
+    @property
+    def student_model(self) -> ModelConfig:
+        """The selected student with its vocabularies."""
+        return self.model(self.students[self.student].of(self.teacher.shape))
+
+    def student_training(self, init: Init) -> TrainingConfig:
+        """Return how a student with this start is trained: equal updates in total for all.
+
+        A generated student has had phase 1, so it gets phase 2's updates; the others get both
+        phases' updates, with the warm-up of training from scratch.
+        """
+        if init == "generated":
+            return self.fine_tuning
+        phases = (self.generator.training, self.fine_tuning)
+        return phases[0].model_copy(update={"updates": sum(phase.updates for phase in phases)})
