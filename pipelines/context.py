@@ -1,7 +1,6 @@
 """A pipeline run: its recipe, its store, its tracker, and the one way to make an artifact."""
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +45,8 @@ class Run:
     dry: bool = False
     rebuild: frozenset[str] = frozenset()
     """Stages to do again even if their artifact exists."""
+    on_validation: Callable[[dict[str, Any]], None] | None = None
+    """Called in this process after each validation (training with `ray.workers: 0` only)."""
     console: Console = field(default_factory=lambda: Console(stderr=True, soft_wrap=True))
 
     def __post_init__(self) -> None:
@@ -86,7 +87,9 @@ class Run:
     def _find_or_build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
         found = None if identity.stage in self.rebuild else self.store.find(identity)
         if self.dry:
-            self.console.print(f"{'exists' if found else 'to do '}  {identity.name}", highlight=False)
+            self.console.print(
+                f"{'exists' if found else 'to do '}  {identity.name}", highlight=False
+            )
             return found or self.store.planned(identity)
         if found:
             self.console.print(f"[green]exists[/]  {found.name}", highlight=False)
@@ -100,9 +103,12 @@ class Run:
     def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
         with self.tracker.child(identity.stage, key=identity.name) as tracker:
             tracker.log_params(identity.config)
-            tracker.set_tags({"wd.artifact": identity.name, **{
-                f"wd.input.{role}": name for role, name in identity.inputs.items()
-            }})
+            tracker.set_tags(
+                {
+                    "wd.artifact": identity.name,
+                    **{f"wd.input.{role}": name for role, name in identity.inputs.items()},
+                }
+            )
             artifact = self.store.publish(
                 identity,
                 lambda out: build(Work(out, self.store.work_folder(identity), tracker)),

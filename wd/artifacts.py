@@ -261,7 +261,9 @@ def _write_json(path: Path, value: Any) -> None:
 def _commit() -> str | None:
     here = Path(__file__).parent
     try:
-        return check_output(["git", "rev-parse", "HEAD"], cwd=here, stderr=DEVNULL, text=True).strip()
+        return check_output(
+            ["git", "rev-parse", "HEAD"], cwd=here, stderr=DEVNULL, text=True
+        ).strip()
     except (OSError, CalledProcessError):
         return None
 
