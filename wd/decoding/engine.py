@@ -1,0 +1,165 @@
+"""The decoding engine: CTranslate2 behind lines of text."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import ctranslate2
+from torch import Tensor
+
+from wd.config import ModelConfig
+from wd.data.schema import EOS
+from wd.data.tokenizer import Tokenizer
+from wd.decoding.convert import MAX_POSITIONS, write_ctranslate2
+from wd.errors import ConfigError
+from wd.model.directory import load_model
+from wd.model.sizes import Quantization
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One line's translation."""
+
+    text: str
+    score: float
+    """Log-probability over length to the power of the length penalty; 0 for an empty line."""
+    tokens: int
+    """Pieces in it, the end marker included; 0 for an empty line."""
+
+
+class Translator:
+    """A loaded model. Several threads may call one translator."""
+
+    def __init__(
+        self, engine: ctranslate2.Translator, tokenizer: Tokenizer, device_threads: int
+    ) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._source_pieces = tokenizer.source_pieces
+        self._target_ids = {piece: index for index, piece in enumerate(tokenizer.target_pieces)}
+        self.threads = device_threads
+
+    @classmethod
+    def from_directory(
+        cls,
+        folder: Path,
+        *,
+        quantization: Quantization = "float32",
+        device: str = "cpu",
+        threads: int = 0,
+    ) -> Self:
+        """Load a model directory.
+
+        `device` is cpu, cuda or auto; `threads` 0 takes every CPU that the process may use.
+        Raises ArtifactError for a folder that is no whole model, ConfigError for a device or a
+        quantization that this machine does not have.
+        """
+        config, state = load_model(folder)
+        tokenizer = Tokenizer.load(folder)
+        return cls.from_weights(
+            config, state, tokenizer, quantization=quantization, device=device, threads=threads
+        )
+
+    @classmethod
+    def from_weights(
+        cls,
+        config: ModelConfig,
+        state: Mapping[str, Tensor],
+        tokenizer: Tokenizer,
+        *,
+        quantization: Quantization = "float32",
+        device: str = "cpu",
+        threads: int = 0,
+    ) -> Self:
+        """Load a model that is in memory, say in the middle of its training; it is copied."""
+        device = _checked_device(device, quantization)
+        threads = threads or len(os.sched_getaffinity(0))
+        with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
+            write_ctranslate2(
+                Path(folder),
+                config,
+                state,
+                source_pieces=tokenizer.source_pieces,
+                target_pieces=tokenizer.target_pieces,
+                quantization=quantization,
+            )
+            # One batch per thread beats one batch over all threads: models here are small.
+            engine = ctranslate2.Translator(
+                folder,
+                device=device,
+                compute_type=quantization,
+                inter_threads=threads if device == "cpu" else 1,
+                intra_threads=1,
+            )
+        return cls(engine, tokenizer, threads)
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        *,
+        beam_size: int,
+        length_penalty: float,
+        max_length: int,
+        batch_tokens: int,
+    ) -> list[Hypothesis]:
+        """Translate each line; the result has the lines' order.
+
+        An empty line's translation is empty; any other has at least one piece, and at most
+        `max_length`. A source longer than `MAX_POSITIONS` pieces is cut, with a warning.
+        Lines are sorted by length and decoded in batches of at most `batch_tokens` pieces.
+        """
+        if max_length > MAX_POSITIONS:
+            raise ConfigError(
+                f"max_length {max_length} is more than the {MAX_POSITIONS} pieces that a "
+                "converted model can handle"
+            )
+        full = [index for index, line in enumerate(lines) if line.strip()]
+        results = self._engine.translate_batch(
+            self._pieces([lines[index] for index in full]),
+            beam_size=beam_size,
+            length_penalty=length_penalty,
+            min_decoding_length=1,
+            max_decoding_length=max_length,
+            max_input_length=MAX_POSITIONS,
+            max_batch_size=batch_tokens,
+            batch_type="tokens",
+            return_scores=True,
+            return_end_token=True,
+        )
+        ids = [[self._target_ids[piece] for piece in found.hypotheses[0]] for found in results]
+        texts = self._tokenizer.decode_target(ids)
+        hypotheses = [Hypothesis("", 0.0, 0)] * len(lines)
+        for index, text, found in zip(full, texts, results, strict=True):
+            hypotheses[index] = Hypothesis(text, found.scores[0], len(found.hypotheses[0]))
+        return hypotheses
+
+    def _pieces(self, lines: Sequence[str]) -> list[list[str]]:
+        """Return each line's source pieces, the end marker last."""
+        ids = self._tokenizer.encode_source(lines)
+        too_long = [index for index, line in enumerate(ids) if len(line) > MAX_POSITIONS]
+        if too_long:
+            _LOG.warning("%d lines cut to %d pieces", len(too_long), MAX_POSITIONS)
+        for index in too_long:
+            ids[index] = [*ids[index][: MAX_POSITIONS - 1], EOS]
+        return [[self._source_pieces[piece] for piece in line] for line in ids]
+
+
+def _checked_device(device: str, quantization: Quantization) -> str:
+    if device not in ("cpu", "cuda", "auto"):
+        raise ConfigError(f"device {device}: say cpu, cuda or auto")
+    has_gpu = ctranslate2.get_cuda_device_count() > 0
+    if device == "auto":
+        device = "cuda" if has_gpu else "cpu"
+    if device == "cuda" and not has_gpu:
+        raise ConfigError("device cuda: this process sees no GPU; use cpu or auto")
+    supported = ctranslate2.get_supported_compute_types(device)
+    if quantization not in supported:
+        usable = ", ".join(sorted(supported & {"float32", "float16", "bfloat16", "int8"}))
+        raise ConfigError(f"quantization {quantization} does not run on {device}; use {usable}")
+    return device
