@@ -1,0 +1,221 @@
+"""The command line `wd`; `python -m pipelines.<stage>` is the same without installation.
+
+Commands only read arguments and print results. Everything heavy is imported inside them.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipelines.command_group import CommandGroup
+from pipelines.recipe_arguments import read_recipe
+
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a path to one.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="Overrides, e.g. student=small teacher.training.updates=200."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what exists and what is to do.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead.")]
+
+
+def main(command: str | None = None) -> None:
+    """Run `wd` with the process's arguments; `command` is put before them."""
+    app([*filter(None, [command]), *sys.argv[1:]], prog_name="wd")
+
+
+@app.callback()
+def _wd() -> None:
+    """Turn a big translation Transformer into a small fast one by weight distillation.
+
+    A recipe says everything about a run; finished stages are found again and skipped.
+
+    Start with:  [bold]wd run quickstart[/]
+    """
+
+
+def print_json(value: Any) -> None:
+    """Print one machine-readable line on standard output."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _examples(*lines: str) -> str:
+    return "Examples:\n\n" + "\n\n".join(f"  $ {line}" for line in lines)
+
+
+@app.command(
+    epilog=_examples(
+        "wd run quickstart",
+        "wd run multi30k corpus.dir=DIR student=small",
+        "wd run quickstart --from generator",
+        "wd run my-recipe.yaml --dry-run",
+    )
+)
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STAGE", help="Do this stage and all later ones again."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages: raw parallel text in, a registered student out.
+
+    Finished stages are skipped; a killed run goes on with the same command.
+    """
+    from pipelines.context import Run
+    from pipelines.run import everything, stages_from
+
+    rebuild = stages_from(start)
+    with Run(read_recipe(recipe, overrides or ()), dry=dry_run, rebuild=rebuild) as pipeline:
+        made = everything(pipeline)
+    if dry_run:
+        return
+    if as_json:
+        return print_json({name: _told(artifact) for name, artifact in made.items()})
+    _print_evaluation(made["evaluation"])
+
+
+def _add_stage(command: str, function: str, about: str) -> None:
+    """Add the command that makes one stage's artifact and whatever it needs."""
+
+    def stage(
+        recipe: RecipeArgument,
+        overrides: Overrides = None,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        _make(command, function, recipe, overrides, dry_run, as_json)
+
+    example = f"wd {command} quickstart"
+    app.command(command, help=about, epilog=_examples(example, f"{example} --dry-run"))(stage)
+
+
+_add_stage("corpus", "corpus", "Read, filter and split the parallel text.")
+_add_stage("tokenizer", "tokenizer", "Train the SentencePiece models.")
+_add_stage("shards", "shards", "Encode the corpus into token-budget batches.")
+_add_stage("teacher", "teacher", "Train the teacher.")
+_add_stage("pseudo", "pseudo", "Translate the training sources with the teacher.")
+_add_stage("generator", "generator", "Phase 1: train the parameter generator.")
+
+
+@app.command(
+    epilog=_examples(
+        "wd student quickstart",
+        "wd student quickstart --init random   # the KD student of the same size and budget",
+    )
+)
+def student(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    init: Annotated[
+        str, typer.Option(help="Where its weights start: generated, random or copy.")
+    ] = "generated",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Phase 2: train the student from generated, random or copied weights."""
+    if init not in ("generated", "random", "copy"):
+        raise typer.BadParameter(f"{init!r} is not one of generated, random, copy")
+    _make("student", "student", recipe, overrides, dry_run, as_json, init)
+
+
+@app.command(epilog=_examples("wd evaluate quickstart", "wd evaluate quickstart --json"))
+def evaluate(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare teacher, KD student and WD student on the test set."""
+    show = None if as_json else _print_evaluation
+    _make("evaluate", "evaluation", recipe, overrides, dry_run, as_json, show=show)
+
+
+@app.command(
+    epilog=_examples(
+        "wd plan wmt14-ende-base student=small",
+        "wd plan wmt14-ende-base student=tiny --tflops 800 --json",
+    )
+)
+def plan(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    length: Annotated[
+        int, typer.Option(min=1, help="Pieces per sentence that costs hold for.")
+    ] = 25,
+    tflops: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="What all training workers together sustain; gives hours."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell sizes, compression, FLOPs and, given a speed, hours, before spending any."""
+    from pipelines import plan as planning
+
+    told = planning.plan(read_recipe(recipe, overrides or ()), length=length, tflops=tflops)
+    if as_json:
+        return print_json(told)
+    for table in planning.tables(told):
+        Console().print(table)
+
+
+def _make(
+    module: str,
+    function: str,
+    recipe: str,
+    overrides: list[str] | None,
+    dry_run: bool,
+    as_json: bool,
+    *arguments: str,
+    show: Callable[[Any], None] | None = None,
+) -> None:
+    """Make one stage's artifact; `arguments` go to its function after the run."""
+    from pipelines.context import Run
+
+    settings = read_recipe(recipe, overrides or ())
+    make = getattr(import_module(f"pipelines.{module}"), function)
+    with Run(settings, dry=dry_run) as pipeline:
+        artifact = make(pipeline, *arguments)
+    if dry_run:
+        return
+    if show:
+        show(artifact)
+    elif as_json:
+        print_json(_told(artifact))
+    else:
+        print(artifact.path)
+
+
+def _told(artifact: Any) -> dict[str, Any]:
+    return {"artifact": artifact.name, "path": str(artifact.path), "metrics": artifact.metrics}
+
+
+def _print_evaluation(artifact: Any) -> None:
+    from pipelines.evaluate import print_table
+
+    print_table(artifact)
+
+
+if __name__ == "__main__":
+    main()

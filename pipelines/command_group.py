@@ -1,0 +1,60 @@
+"""How commands fail: one message for the user's mistakes, and a way on after Ctrl-C."""
+
+import errno
+import shlex
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from wd.errors import UserError
+
+_USERS_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR)
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class CommandGroup(TyperGroup):
+    """Exits with 2 after a `UserError`, with 130 after Ctrl-C; other errors are bugs and show."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the arguments, to tell the user how to go on."""
+        ctx.meta["wd.arguments"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            again = shlex.join(["wd", *ctx.meta["wd.arguments"]])
+            _say(f"interrupted; what is finished is kept, and the same command goes on: {again}")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            message = _message(error)
+            if message is None:
+                raise
+            _say(f"error: {message}")
+            raise typer.Exit(BAD_INPUT) from None
+
+
+def _message(error: BaseException | None) -> str | None:
+    """Return what to tell the user, or None for a bug.
+
+    A UserError that was raised in a worker comes wrapped, as the `cause` of a remote error.
+    """
+    while error is not None:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(error, UserError):
+            return str(error)
+        if isinstance(error, OSError) and error.errno in _USERS_DISK:
+            return f"{error.filename or 'disk'}: {error.strerror}"
+        error = error.__cause__
+    return None
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,109 @@
+"""What a recipe will cost, from its configuration alone: no data, no Ray, no torch."""
+
+from typing import Any
+
+from rich.table import Table
+
+from wd.config import ModelConfig, Recipe, TrainingConfig
+from wd.model.sizes import (
+    Quantization,
+    count_parameters,
+    decoder_flops,
+    encoder_flops,
+    training_flops,
+    weight_bytes,
+)
+
+_QUANTIZATIONS: tuple[Quantization, ...] = ("float32", "float16", "int8")
+
+
+def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> dict[str, Any]:
+    """Return sizes, compression, FLOPs and, given a speed, training hours.
+
+    `length` is the sentence length (pieces, both sides) that FLOPs are told for; `tflops` is
+    what all training workers together sustain, in 10^12 FLOP per second. A batch's budget
+    includes its padding, so tokens, FLOPs and hours are upper bounds. Phase 1 is counted as its
+    student's training; generating the weights comes on top.
+    """
+    teacher, student = recipe.teacher_model, recipe.student_model
+    teacher_parameters, student_parameters = count_parameters(teacher), count_parameters(student)
+    training = {
+        "teacher": (teacher, recipe.teacher.training),
+        "generator": (student, recipe.generator.training),
+        "student": (student, recipe.student_training("generated")),
+        "kd_student": (student, recipe.student_training("random")),
+    }
+    return {
+        "recipe": recipe.name,
+        "student": recipe.student,
+        "teacher_parameters": teacher_parameters,
+        "student_parameters": student_parameters,
+        "compression": round(student_parameters / teacher_parameters, 4),
+        "sentence_length": length,
+        "models": {"teacher": _model(teacher, length), "student": _model(student, length)},
+        "training": {
+            name: _training(recipe, model, settings, length, tflops)
+            for name, (model, settings) in training.items()
+        },
+    }
+
+
+def _model(config: ModelConfig, length: int) -> dict[str, Any]:
+    return {
+        "bytes": {kind: weight_bytes(config, kind) for kind in _QUANTIZATIONS},
+        "encoder_flops_per_token": encoder_flops(config, length),
+        "decoder_flops_per_token": decoder_flops(config, length),
+    }
+
+
+def _training(
+    recipe: Recipe,
+    model: ModelConfig,
+    settings: TrainingConfig,
+    length: int,
+    tflops: float | None,
+) -> dict[str, Any]:
+    tokens = settings.updates * settings.batches_per_update * recipe.shards.batch_tokens
+    flops = tokens * training_flops(model, length)
+    told = {"updates": settings.updates, "target_tokens": tokens, "flops": flops}
+    if tflops is not None:
+        told["hours"] = round(flops / (tflops * 1e12) / 3600, 2)
+    return told
+
+
+def tables(told: dict[str, Any]) -> list[Table]:
+    """Return a plan as tables for the terminal."""
+    return [_models_table(told), _training_table(told)]
+
+
+def _models_table(told: dict[str, Any]) -> Table:
+    table = Table(
+        "model",
+        *("parameters", *(f"{kind} MB" for kind in _QUANTIZATIONS)),
+        *("encoder MFLOPs", "decoder MFLOPs"),
+        title=f"{told['recipe']}: the {told['student']} student is "
+        f"{told['compression']:.2f} of its teacher (MFLOPs per token)",
+    )
+    for name, model in told["models"].items():
+        table.add_row(
+            name,
+            f"{told[f'{name}_parameters']:,}",
+            *(f"{size / 1e6:,.1f}" for size in model["bytes"].values()),
+            f"{model['encoder_flops_per_token'] / 1e6:,.1f}",
+            f"{model['decoder_flops_per_token'] / 1e6:,.1f}",
+        )
+    return table
+
+
+def _training_table(told: dict[str, Any]) -> Table:
+    timed = "hours" in told["training"]["teacher"]
+    table = Table(
+        *("training", "updates", "target tokens", "FLOPs", *(["hours"] if timed else [])),
+        title=f"at most, at {told['sentence_length']} pieces per sentence",
+    )
+    for name, run in told["training"].items():
+        hours = [f"{run['hours']:,.2f}"] if timed else []
+        table.add_row(
+            name, f"{run['updates']:,}", f"{run['target_tokens']:,}", f"{run['flops']:.2e}", *hours
+        )
+    return table
