@@ -1,0 +1,18 @@
+"""Tracking: MLflow runs for a pipeline, its stages and its trials, or nothing at all."""
+
+from wd.tracking.opening import attach, open_tracker, tracking_place
+from wd.tracking.runs import MLflowTracker, connect
+from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle, TrackingError
+
+__all__ = [
+    "MLflowTracker",
+    "NullTracker",
+    "Status",
+    "Tracker",
+    "TrackerHandle",
+    "TrackingError",
+    "attach",
+    "connect",
+    "open_tracker",
+    "tracking_place",
+]

@@ -1,0 +1,107 @@
+"""Open the MLflow run of a pipeline: on a server, or in a file beside the artifacts."""
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from wd.config import Recipe
+from wd.tracking.runs import MLflowTracker, connect, ended, resume_or_create
+from wd.tracking.tracker import NullTracker, Tracker, TrackerHandle, TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_REACH_SECONDS = 8
+
+
+def attach(handle: TrackerHandle | None) -> Tracker:
+    """Return a tracker that writes into a run which another process has opened."""
+    if handle is None:
+        return NullTracker()
+    database = handle.uri.removeprefix("sqlite:///")
+    if database != handle.uri and not Path(database).is_file():
+        logging.getLogger(__name__).warning(
+            "%s is not on this machine: nothing is tracked here; set tracking.uri to a server",
+            database,
+        )
+        return NullTracker()
+    return MLflowTracker(connect(handle.uri), handle)
+
+
+@contextmanager
+def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
+    """Open the parent run of a pipeline: a new one, or the one this recipe had before.
+
+    Without `tracking.uri` it is in `<folder>/mlflow.db`, its files in `<folder>/mlflow-artifacts`.
+    Raises TrackingError if the server cannot be reached or the database cannot be used.
+    """
+    told = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
+    key = json.dumps(told, sort_keys=True)
+    uri, artifacts = tracking_place(recipe, folder)
+    _check_reachable(uri)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "mlflow.lock"):
+            # Two processes that create one database at the same time break it.
+            client = connect(uri)
+            experiment = _experiment(client, recipe.tracking.experiment, artifacts)
+        run_id = resume_or_create(client, experiment, recipe.name, key, {})
+    except TrackingError:
+        raise
+    except Exception as error:  # whatever the many back ends raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrackingError(f"tracking.uri {uri}: MLflow cannot be used: {reason}") from error
+    with ended(client, run_id):
+        tracker = MLflowTracker(client, TrackerHandle(uri, experiment, run_id))
+        tracker.log_params(told)
+        yield tracker
+
+
+def tracking_place(recipe: Recipe, folder: Path) -> tuple[str, str | None]:
+    """Return MLflow's address for a recipe and, where it is our own file, its artifact folder."""
+    if recipe.tracking.uri:
+        return recipe.tracking.uri, None
+    folder = folder.absolute()
+    return f"sqlite:///{folder / 'mlflow.db'}", (folder / "mlflow-artifacts").as_uri()
+
+
+def _check_reachable(uri: str) -> None:
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_REACH_SECONDS):
+            return
+    except urllib.error.HTTPError:
+        return  # something answers; whether it is MLflow shows at the first request
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TrackingError(
+            f"tracking.uri {uri}: the MLflow server cannot be reached ({reason}); start it, "
+            "correct the address, or leave tracking.uri out to use a local file"
+        ) from None
+
+
+def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was faster
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"tracking.experiment {name}: this experiment was deleted; restore it with "
+            f"`mlflow experiments restore -x {found.experiment_id}` or choose another name"
+        )
+    return str(found.experiment_id)
