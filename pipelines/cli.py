@@ -3,7 +3,6 @@
 Commands only read arguments and print results. Everything heavy is imported inside them.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -12,29 +11,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pipelines import model_commands
 from pipelines.command_group import CommandGroup
+from pipelines.options import AsJson, DryRun, Overrides, RecipeArgument, examples, print_json
 from pipelines.recipe_arguments import read_recipe
 
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a path to one.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE", help="Overrides, e.g. student=small teacher.training.updates=200."
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what exists and what is to do.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead.")]
+app.add_typer(model_commands.app)
 
 
 def main(command: str | None = None) -> None:
@@ -48,21 +38,12 @@ def _wd() -> None:
 
     A recipe says everything about a run; finished stages are found again and skipped.
 
-    Start with:  [bold]wd run quickstart[/]
+    Start with:  wd run quickstart
     """
 
 
-def print_json(value: Any) -> None:
-    """Print one machine-readable line on standard output."""
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def _examples(*lines: str) -> str:
-    return "Examples:\n\n" + "\n\n".join(f"  $ {line}" for line in lines)
-
-
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "wd run quickstart",
         "wd run multi30k corpus.dir=DIR student=small",
         "wd run quickstart --from generator",
@@ -108,7 +89,7 @@ def _add_stage(command: str, function: str, about: str) -> None:
         _make(command, function, recipe, overrides, dry_run, as_json)
 
     example = f"wd {command} quickstart"
-    app.command(command, help=about, epilog=_examples(example, f"{example} --dry-run"))(stage)
+    app.command(command, help=about, epilog=examples(example, f"{example} --dry-run"))(stage)
 
 
 _add_stage("corpus", "corpus", "Read, filter and split the parallel text.")
@@ -120,7 +101,7 @@ _add_stage("generator", "generator", "Phase 1: train the parameter generator.")
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "wd student quickstart",
         "wd student quickstart --init random   # the KD student of the same size and budget",
     )
@@ -140,7 +121,7 @@ def student(
     _make("student", "student", recipe, overrides, dry_run, as_json, init)
 
 
-@app.command(epilog=_examples("wd evaluate quickstart", "wd evaluate quickstart --json"))
+@app.command(epilog=examples("wd evaluate quickstart", "wd evaluate quickstart --json"))
 def evaluate(
     recipe: RecipeArgument,
     overrides: Overrides = None,
@@ -153,7 +134,7 @@ def evaluate(
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "wd plan wmt14-ende-base student=small",
         "wd plan wmt14-ende-base student=tiny --tflops 800 --json",
     )

@@ -77,21 +77,18 @@ def tables(told: dict[str, Any]) -> list[Table]:
 
 
 def _models_table(told: dict[str, Any]) -> Table:
+    """Return a column per model."""
+    models = told["models"].values()
     table = Table(
-        "model",
-        *("parameters", *(f"{kind} MB" for kind in _QUANTIZATIONS)),
-        *("encoder MFLOPs", "decoder MFLOPs"),
-        title=f"{told['recipe']}: the {told['student']} student is "
-        f"{told['compression']:.2f} of its teacher (MFLOPs per token)",
+        *("", "teacher", f"{told['student']} student"),
+        title=f"{told['recipe']}: compression {told['compression']:.2f}",
     )
-    for name, model in told["models"].items():
-        table.add_row(
-            name,
-            f"{told[f'{name}_parameters']:,}",
-            *(f"{size / 1e6:,.1f}" for size in model["bytes"].values()),
-            f"{model['encoder_flops_per_token'] / 1e6:,.1f}",
-            f"{model['decoder_flops_per_token'] / 1e6:,.1f}",
-        )
+    table.add_row("parameters", *(f"{told[f'{name}_parameters']:,}" for name in told["models"]))
+    for kind in _QUANTIZATIONS:
+        table.add_row(f"{kind} MB", *(f"{model['bytes'][kind] / 1e6:,.1f}" for model in models))
+    for stack in ("encoder", "decoder"):
+        flops = (model[f"{stack}_flops_per_token"] for model in models)
+        table.add_row(f"{stack} MFLOPs/token", *(f"{count / 1e6:,.1f}" for count in flops))
     return table
 
 

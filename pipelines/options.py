@@ -1,0 +1,28 @@
+"""Arguments and options that several commands share."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a path to one.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="Overrides, e.g. student=small teacher.training.updates=200."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what exists and what is to do.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead.")]
+
+
+def print_json(value: Any) -> None:
+    """Print one machine-readable line on standard output."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help; the form feed mark keeps its line breaks."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
