@@ -37,13 +37,19 @@ class Translator:
     """A loaded model. Several threads may call one translator."""
 
     def __init__(
-        self, engine: ctranslate2.Translator, tokenizer: Tokenizer, device_threads: int
+        self,
+        config: ModelConfig,
+        engine: ctranslate2.Translator,
+        tokenizer: Tokenizer,
+        threads: int,
     ) -> None:
+        self.config = config
+        self.device: str = engine.device
+        self.threads = threads
         self._engine = engine
         self._tokenizer = tokenizer
         self._source_pieces = tokenizer.source_pieces
         self._target_ids = {piece: index for index, piece in enumerate(tokenizer.target_pieces)}
-        self.threads = device_threads
 
     @classmethod
     def from_directory(
@@ -97,7 +103,7 @@ class Translator:
                 inter_threads=threads if device == "cpu" else 1,
                 intra_threads=1,
             )
-        return cls(engine, tokenizer, threads)
+        return cls(config, engine, tokenizer, threads)
 
     def translate(
         self,

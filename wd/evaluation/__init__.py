@@ -1,0 +1,1 @@
+"""Evaluation: quality, significance, speed, and the report that holds them side by side."""

@@ -1,0 +1,120 @@
+"""Several model directories on one test set: translate, time, score."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wd.config import EvaluationConfig
+from wd.decoding.engine import Translator
+from wd.evaluation.quality import check_aligned, score
+from wd.evaluation.report import Report, Row, Sample
+from wd.evaluation.significance import p_value
+from wd.evaluation.speed import Speed, measure
+from wd.model.sizes import count_parameters
+
+SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class System:
+    """A model to compare."""
+
+    name: str
+    folder: Path
+    """Its model directory."""
+    artifact: str
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Aligned text."""
+
+    __test__ = False  # not a test class, whatever its name says
+
+    sources: Sequence[str]
+    references: Sequence[str]
+    source_language: str
+    target_language: str
+
+
+def compare(
+    systems: Sequence[System],
+    test: TestSet,
+    config: EvaluationConfig,
+    *,
+    title: str,
+    baseline: str,
+    device: str = "cpu",
+    threads: int = 0,
+) -> tuple[Report, dict[str, list[str]]]:
+    """Return the report, and every system's translations.
+
+    The first system is the one that compression and speed-up are relative to; `baseline` names
+    the one that differences in BLEU are tested against.
+    Raises DataError for an empty test set, ArtifactError for a folder that is no whole model.
+    """
+    check_aligned(test.sources, test.references)
+    translators = {
+        system.name: Translator.from_directory(
+            system.folder, quantization=config.quantization, device=device, threads=threads
+        )
+        for system in systems
+    }
+    hypotheses, speeds = measure(translators, test.sources, config)
+    texts = {name: [found.text for found in lines] for name, lines in hypotheses.items()}
+    first = translators[systems[0].name]
+    sizes = {name: count_parameters(translator.config) for name, translator in translators.items()}
+    report = Report(
+        title=title,
+        source_language=test.source_language,
+        target_language=test.target_language,
+        sentences=len(test.sources),
+        decoding=config,
+        device=first.device,
+        threads=first.threads,
+        reference=systems[0].name,
+        baseline=baseline,
+        rows=_rows(systems, test, texts, sizes, speeds, baseline),
+        samples=_samples(test, texts),
+    )
+    return report, texts
+
+
+def _rows(
+    systems: Sequence[System],
+    test: TestSet,
+    texts: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, int],
+    speeds: Mapping[str, Speed],
+    baseline: str,
+) -> tuple[Row, ...]:
+    reference = systems[0].name
+    language = test.target_language
+    return tuple(
+        Row(
+            name=system.name,
+            artifact=system.artifact,
+            quality=score(texts[system.name], test.references, language),
+            parameters=sizes[system.name],
+            compression=sizes[system.name] / sizes[reference],
+            speed=speeds[system.name],
+            speed_up=speeds[reference].seconds / speeds[system.name].seconds,
+            p_value=None
+            if system.name == baseline
+            else p_value(texts[system.name], texts[baseline], test.references, language),
+        )
+        for system in systems
+    )
+
+
+def _samples(test: TestSet, texts: Mapping[str, Sequence[str]]) -> tuple[Sample, ...]:
+    """Take some lines, evenly spaced over the test set."""
+    step = max(1, len(test.sources) // SAMPLES)
+    return tuple(
+        Sample(
+            source=test.sources[index],
+            reference=test.references[index],
+            hypotheses={name: lines[index] for name, lines in texts.items()},
+        )
+        for index in list(range(0, len(test.sources), step))[:SAMPLES]
+    )

@@ -1,0 +1,165 @@
+"""The report: one row per system, as JSON, as a table on the terminal and as a page."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from pydantic import ValidationError
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from wd.config import Config, EvaluationConfig
+from wd.errors import ArtifactError
+from wd.evaluation.plots import Point, scatter_svg
+from wd.evaluation.quality import Quality
+from wd.evaluation.speed import Speed
+
+REPORT = "report.json"
+
+
+class Row(Config):
+    """One system."""
+
+    name: str
+    artifact: str
+    """Where its model comes from: `stage/label-hash`."""
+    quality: Quality
+    parameters: int
+    compression: float
+    """Parameters over the reference system's."""
+    speed: Speed
+    speed_up: float
+    """The reference system's decoding time over this one's."""
+    p_value: float | None
+    """Of the BLEU difference to the baseline; None for the baseline itself."""
+
+
+class Sample(Config):
+    """One test sentence."""
+
+    source: str
+    reference: str
+    hypotheses: dict[str, str]
+    """System name -> its translation."""
+
+
+class Report(Config):
+    """Systems on the same text, with the same settings, on the same machine."""
+
+    title: str
+    source_language: str
+    target_language: str
+    sentences: int
+    decoding: EvaluationConfig
+    device: str
+    threads: int
+    reference: str
+    """The system that compression and speed-up are relative to: the teacher."""
+    baseline: str
+    """The system that p-values are relative to: the student of knowledge distillation."""
+    rows: tuple[Row, ...]
+    samples: tuple[Sample, ...] = ()
+
+
+COLUMNS = (
+    "system",
+    "BLEU",
+    "chrF",
+    "p",
+    "params",
+    "compression",
+    "sent/s",
+    "tok/s",
+    "speed-up",
+)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return a row's text, in the order of `COLUMNS`."""
+    return (
+        row.name,
+        f"{row.quality.bleu:.2f}",
+        f"{row.quality.chrf:.2f}",
+        _p_value(row.p_value),
+        f"{row.parameters / 1e6:.2f} M",
+        f"{row.compression:.2f}",
+        f"{row.speed.sentences_per_second:.1f}",
+        f"{row.speed.tokens_per_second:.0f}",
+        f"{row.speed_up:.2f}",
+    )
+
+
+def table(report: Report) -> Table:
+    """Return the terminal's table."""
+    # Narrow enough for 80 columns, which is also what a log gets.
+    result = Table(
+        title=_heading(report), caption=_caption(report), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for column in COLUMNS:
+        result.add_column(column, justify="left" if column == "system" else "right", no_wrap=True)
+    for row in report.rows:
+        result.add_row(*cells(row))
+    return result
+
+
+def plots(report: Report) -> str:
+    """Return BLEU against parameters and against speed, as one SVG."""
+    parameters = [Point(row.name, row.parameters / 1e6, row.quality.bleu) for row in report.rows]
+    speeds = [
+        Point(row.name, row.speed.sentences_per_second, row.quality.bleu) for row in report.rows
+    ]
+    panels = {"parameters (millions)": parameters, "sentences per second": speeds}
+    return scatter_svg(panels, vertical="BLEU")
+
+
+def page(report: Report) -> str:
+    """Return the self-contained HTML page."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = files("wd.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        report=report,
+        heading=_heading(report),
+        caption=_caption(report),
+        columns=COLUMNS,
+        rows=[cells(row) for row in report.rows],
+        plots=plots(report),
+    )
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.json`, `report.html` and `plots.svg`."""
+    (folder / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / "report.html").write_text(page(report), encoding="utf-8")
+    (folder / "plots.svg").write_text(plots(report), encoding="utf-8")
+
+
+def read_report(folder: Path) -> Report:
+    """Read `report.json`; raises ArtifactError where there is none or it is damaged."""
+    path = folder / REPORT
+    try:
+        return Report.model_validate_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{path}: no such report; run the evaluation") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: not a report: {error}") from None
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _heading(report: Report) -> str:
+    return (
+        f"{report.title}: {report.source_language}-{report.target_language}, "
+        f"{report.sentences:,} test sentences"
+    )
+
+
+def _caption(report: Report) -> str:
+    return (
+        f"compression and speed-up: against {report.reference}; p: BLEU against {report.baseline}; "
+        f"beam {report.decoding.beam_size}, {report.decoding.quantization}, {report.device}, "
+        f"{report.threads} threads"
+    )

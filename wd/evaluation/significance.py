@@ -1,0 +1,41 @@
+"""Whether two systems' BLEU differ by more than chance."""
+
+from collections.abc import Sequence
+
+from sacrebleu.significance import PairedTest
+
+from wd.evaluation.quality import bleu_metric, check_aligned
+
+TRIALS = 2000
+
+
+def p_value(
+    system: Sequence[str],
+    baseline: Sequence[str],
+    references: Sequence[str],
+    language: str,
+    trials: int = TRIALS,
+) -> float:
+    """Return the two-sided p-value of the difference in corpus BLEU.
+
+    Approximate randomisation (Riezler and Maxwell 2005) as in sacreBLEU: the share of random
+    exchanges of the systems' lines that differ by more than the systems do. The same input gives
+    the same value. Raises DataError if the sides are not aligned.
+    """
+    check_aligned(system, references)
+    check_aligned(baseline, references)
+    # Exchanges that reproduce the observed difference itself must count too, but sacreBLEU counts
+    # only larger ones: with n differing lines, none or all exchanged, their share is 2 / 2**n.
+    differing = sum(one != other for one, other in zip(system, baseline, strict=True))
+    floor = 2.0 ** (1 - differing)
+    if floor >= 1.0:
+        return 1.0
+    test = PairedTest(
+        [("baseline", baseline), ("system", system)],
+        {"BLEU": bleu_metric(language)},
+        [references],
+        test_type="ar",
+        n_samples=trials,
+    )
+    _, results = test()
+    return max(floor, float(results["BLEU"][1].p_value))

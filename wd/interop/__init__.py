@@ -1,0 +1,1 @@
+"""Models of other projects in, students in other projects' formats out."""

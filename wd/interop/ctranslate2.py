@@ -1,0 +1,39 @@
+"""A student as a CTranslate2 folder that needs nothing of this project to run."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from wd.data.tokenizer import Tokenizer
+from wd.decoding.convert import write_ctranslate2
+from wd.errors import ArtifactError
+from wd.model.directory import TOKENIZER, load_model
+from wd.model.sizes import Quantization
+
+
+def export_ctranslate2(model: Path, out: Path, quantization: Quantization = "float32") -> None:
+    """Convert a model directory to `model.bin`, vocabularies and the SentencePiece models.
+
+    `out` appears whole or not at all. To translate with it, encode with `source.model`, append
+    `</s>`, call `ctranslate2.Translator(out).translate_batch`, and decode with `target.model`.
+    Raises ArtifactError if `model` is not a whole model directory or `out` exists already.
+    """
+    if out.exists():
+        raise ArtifactError(f"{out}: exists already; name a new folder or remove this one")
+    config, state = load_model(model)
+    tokenizer = Tokenizer.load(model)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        partial = Path(scratch) / "model"
+        partial.mkdir()
+        write_ctranslate2(
+            partial,
+            config,
+            state,
+            source_pieces=tokenizer.source_pieces,
+            target_pieces=tokenizer.target_pieces,
+            quantization=quantization,
+        )
+        for name in TOKENIZER:
+            shutil.copyfile(model / name, partial / name)
+        partial.rename(out)
