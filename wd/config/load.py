@@ -91,6 +91,7 @@ def _fields_at(kind: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
             return _fields_at(get_args(annotation)[1], loc[index + 2 :])
         if get_origin(annotation) in (Union, UnionType):
             annotation = get_args(annotation)[0]
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         kind = annotation
     return list(kind.model_fields)

@@ -102,6 +102,8 @@ class TrainingConfig(Config):
     """`auto`: bfloat16 where the hardware multiplies it natively, else float32."""
     validate_every: PositiveInt = 1000
     """Updates between validations; each one also writes a checkpoint."""
+    bleu_sentences: Annotated[int, Field(ge=0)] = 500
+    """Validation sentences that are also translated, greedily, for a BLEU; 0: loss only."""
     average_last: PositiveInt = 5
     """The published weights are the mean of this many last checkpoints."""
     seed: int = 1
@@ -137,8 +139,9 @@ class GroupingConfig(Config):
 class InitialisationConfig(Config):
     """Where the generator's parameters start."""
 
-    maps: Literal["xavier", "identity"] = "xavier"
-    """Width maps: random (reference), or the truncated identity. Layer maps start at 1 / K."""
+    maps: Literal["xavier", "identity", "auto"] = "auto"
+    """Width maps: random (reference), the truncated identity, or identity along the axes that
+    keep their width and random along the others. Layer maps start at 1 / K."""
     gate: Literal["reference", "exact"] = "exact"
     """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
 
@@ -200,6 +203,14 @@ class RayConfig(Config):
     """Bytes, for a cluster that the run starts itself."""
 
 
+def _paper_students() -> dict[str, StudentShape]:
+    """Return the paper's students of the base teacher (section 4, Model Setup)."""
+    return {
+        "tiny": StudentShape(decoder=StackOverride(layers=1, d_model=256, feed_forward=1024)),
+        "small": StudentShape(decoder=StackOverride(layers=2)),
+    }
+
+
 class Recipe(Config):
     """A whole pipeline: corpus to registry."""
 
@@ -213,10 +224,7 @@ class Recipe(Config):
     shards: ShardsConfig = ShardsConfig()
     teacher: TeacherConfig = TeacherConfig()
     pseudo: PseudoConfig = PseudoConfig()
-    students: dict[str, StudentShape] = {
-        "tiny": StudentShape(decoder=StackOverride(layers=1, d_model=256, feed_forward=1024)),
-        "small": StudentShape(decoder=StackOverride(layers=2)),
-    }
+    students: dict[str, StudentShape] = Field(default_factory=_paper_students)
     student: str = "tiny"
     """The student to make."""
     generator: GeneratorConfig = GeneratorConfig()

@@ -1,0 +1,1 @@
+"""The encoder-decoder Transformer, its directory on disk and its sizes."""

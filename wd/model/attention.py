@@ -1,0 +1,50 @@
+"""Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Attention(nn.Module):
+    """Attention whose queries and memory may differ in width.
+
+    Shapes: B sentences, Q query positions, M memory positions, H heads, D channels per head.
+    """
+
+    def __init__(self, d_model: int, heads: int, d_memory: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(d_model, d_model)
+        self.key = nn.Linear(d_memory or d_model, d_model)
+        self.value = nn.Linear(d_memory or d_model, d_model)
+        self.output = nn.Linear(d_model, d_model)
+        for projection in (self.query, self.key, self.value):
+            nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
+        nn.init.xavier_uniform_(self.output.weight)
+        for projection in (self.query, self.key, self.value, self.output):
+            nn.init.zeros_(projection.bias)
+
+    def forward(self, x_BQE: Tensor, memory_BMF: Tensor, bias: Tensor | None) -> Tensor:
+        """Attend from `x_BQE` to `memory_BMF`; `bias` (-inf where forbidden) is added to scores.
+
+        `bias` broadcasts to [B, H, Q, M]. Returns [B, Q, E].
+        """
+        q_BHQD = self._split(self.query(x_BQE))
+        k_BHMD = self._split(self.key(memory_BMF))
+        v_BHMD = self._split(self.value(memory_BMF))
+        mixed_BHQD = _attend(q_BHQD, k_BHMD, v_BHMD, bias)
+        return self.output(mixed_BHQD.transpose(1, 2).flatten(2))
+
+    def _split(self, x_BPE: Tensor) -> Tensor:
+        return x_BPE.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    if q.is_cuda:
+        mask = None if bias is None else bias.to(q.dtype)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # On CPU the fused kernel loses to plain products at sentence lengths.
+    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(2, 3))
+    if bias is not None:
+        scores = scores + bias
+    return torch.matmul(scores.softmax(-1, dtype=torch.float32).to(v.dtype), v)

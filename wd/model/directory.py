@@ -1,0 +1,96 @@
+"""Model directories: `config.json`, `model.safetensors`, the tokenizer. Nothing is unpickled."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, device
+
+from wd.config import ModelConfig, validated
+from wd.errors import ArtifactError
+from wd.model.transformer import Transformer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+TOKENIZER = ("source.model", "target.model")
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write named tensors to a safetensors file."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, path)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; raises ArtifactError if it is missing, truncated or damaged."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: not a whole safetensors file ({error}); remove its folder and run the "
+            "stage that makes it again"
+        ) from None
+
+
+def save_model(
+    folder: Path, config: ModelConfig, state: Mapping[str, Tensor], tokenizer: Path
+) -> None:
+    """Write a model directory; `tokenizer` is a folder with the two SentencePiece models."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(folder / WEIGHTS, state)
+    for name in TOKENIZER:
+        shutil.copyfile(tokenizer / name, folder / name)
+    (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Return a model directory's config and weights (float32, on the CPU).
+
+    Raises ArtifactError if something is missing, damaged, or not of the config's shape.
+    """
+    try:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{folder}: not a model directory (it has no {CONFIG})") from None
+    config = parse_config(text, str(folder / CONFIG))
+    state = load_weights(folder / WEIGHTS)
+    _check_shapes(config, state, folder / WEIGHTS)
+    return config, state
+
+
+def load_transformer(folder: Path, dropout: float = 0.0) -> Transformer:
+    """Return the model of a directory, in evaluation mode."""
+    config, state = load_model(folder)
+    model = Transformer(config, dropout)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def parse_config(text: str, where: str) -> ModelConfig:
+    """Read a model config from JSON; raises ArtifactError that says where."""
+    try:
+        tree = json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(f"{where}: damaged: {error}") from None
+    return validated(ModelConfig, tree, where)
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return every weight's name and shape, without allocating any."""
+    with device("meta"):
+        model = Transformer(config)
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _check_shapes(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> None:
+    expected = weight_shapes(config)
+    for name in sorted(expected.keys() | state.keys()):
+        found = tuple(state[name].shape) if name in state else None
+        if found != expected.get(name):
+            raise ArtifactError(
+                f"{path}: {name} has shape {found}, the config says {expected.get(name)}"
+            )
