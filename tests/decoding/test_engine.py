@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import ctranslate2
+import pytest
+import torch
+
+from wd.data.tokenizer import Tokenizer
+from wd.decoding.engine import Translator
+from wd.decoding.greedy import greedy
+from wd.errors import ArtifactError, ConfigError
+from wd.model.directory import load_transformer
+from wd.model.transformer import Transformer
+
+SETTINGS = {"beam_size": 3, "length_penalty": 1.0, "max_length": 12, "batch_tokens": 256}
+
+
+def test_greedy_text_is_torch_s(model_folder: Path, sentences: list[str]) -> None:
+    translator = Translator.from_directory(model_folder)
+    tokenizer, model = Tokenizer.load(model_folder), load_transformer(model_folder)
+    for line in sentences[:5]:
+        found = translator.translate([line], **SETTINGS | {"beam_size": 1})[0]
+        ids, scores = greedy(model, torch.tensor(tokenizer.encode_source([line])), 12)
+        assert found.text == tokenizer.decode_target(ids)[0]
+        assert found.tokens == len(ids[0])
+        assert found.score == pytest.approx(float(scores[0]) / len(ids[0]), abs=1e-4)
+
+
+def test_order_is_kept_and_empty_lines_stay_empty(model_folder: Path, sentences: list[str]) -> None:
+    translator = Translator.from_directory(model_folder, threads=2)
+    lines = [*sentences[:7], "", "  ", *sorted(sentences[7:20], key=len, reverse=True), "", "Baum"]
+    together = translator.translate(lines, **SETTINGS)
+    alone = [translator.translate([line], **SETTINGS)[0] for line in lines]
+    assert [found.text for found in together] == [found.text for found in alone]
+    for line, found in zip(lines, together, strict=True):
+        assert bool(found.tokens) == bool(line.strip())
+    assert together[7].text == ""
+    assert together[7].score == 0.0
+    assert translator.translate([], **SETTINGS) == []
+    assert [found.text for found in translator.translate(["", ""], **SETTINGS)] == ["", ""]
+
+
+def test_batch_size_changes_nothing(model_folder: Path, sentences: list[str]) -> None:
+    translator = Translator.from_directory(model_folder)
+    texts = [
+        [found.text for found in translator.translate(sentences[:30], **SETTINGS | {key: value})]
+        for key, value in (("batch_tokens", 16), ("batch_tokens", 4096))
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_live_weights_are_copied_and_leave_no_files(
+    random_model: Callable[..., Transformer],
+    tokenizer_folder: Path,
+    sentences: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    model, tokenizer = random_model(), Tokenizer.load(tokenizer_folder)
+    translator = Translator.from_weights(model.config, model.state_dict(), tokenizer)
+    assert list(tmp_path.iterdir()) == []
+    before = translator.translate(sentences[:5], **SETTINGS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert translator.translate(sentences[:5], **SETTINGS) == before
+
+
+def test_a_line_beyond_the_positions_is_cut_with_a_warning(
+    model_folder: Path, sentences: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    translator = Translator.from_directory(model_folder)
+    found = translator.translate([" ".join(sentences[:100])], **SETTINGS)
+    assert found[0].tokens > 0
+    assert "1 lines cut to 1024 pieces" in caplog.text
+
+
+def test_max_length_beyond_the_positions_is_refused(model_folder: Path) -> None:
+    translator = Translator.from_directory(model_folder)
+    with pytest.raises(ConfigError, match=r"max_length 1025 .* 1024"):
+        translator.translate(["Baum"], **SETTINGS | {"max_length": 1025})
+
+
+def test_what_the_device_cannot_do_is_refused(model_folder: Path) -> None:
+    if "float16" not in ctranslate2.get_supported_compute_types("cpu"):
+        with pytest.raises(ConfigError, match=r"float16 does not run on cpu; use .*float32"):
+            Translator.from_directory(model_folder, quantization="float16")
+    if not ctranslate2.get_cuda_device_count():
+        with pytest.raises(ConfigError, match="no GPU"):
+            Translator.from_directory(model_folder, device="cuda")
+    with pytest.raises(ConfigError, match="device tpu"):
+        Translator.from_directory(model_folder, device="tpu")
+
+
+def test_truncated_weights_are_refused(model_folder: Path) -> None:
+    weights = model_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ArtifactError, match=r"model\.safetensors"):
+        Translator.from_directory(model_folder)
+
+
+def test_a_missing_tokenizer_is_refused(model_folder: Path) -> None:
+    (model_folder / "target.model").unlink()
+    with pytest.raises(ArtifactError, match=r"target\.model"):
+        Translator.from_directory(model_folder)
