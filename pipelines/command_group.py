@@ -3,9 +3,11 @@
 import errno
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import typer
+from typer import Exit
 from typer.core import TyperGroup
 
 from wd.errors import UserError
@@ -15,8 +17,24 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+@contextmanager
+def reporting(interrupted: str) -> Iterator[None]:
+    """Exit with 2 after a `UserError`, with 130 after Ctrl-C; other errors are bugs and show."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr, flush=True)
+        raise Exit(INTERRUPTED) from None
+    except Exception as error:
+        message = _message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        raise Exit(BAD_INPUT) from None
+
+
 class CommandGroup(TyperGroup):
-    """Exits with 2 after a `UserError`, with 130 after Ctrl-C; other errors are bugs and show."""
+    """A group of commands that fail as `reporting` says."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Keep the arguments, to tell the user how to go on."""
@@ -25,18 +43,9 @@ class CommandGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        try:
+        again = shlex.join(["wd", *ctx.meta["wd.arguments"]])
+        with reporting(f"interrupted: what is finished is kept; to go on, again: {again}"):
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            again = shlex.join(["wd", *ctx.meta["wd.arguments"]])
-            _say(f"interrupted; what is finished is kept, and the same command goes on: {again}")
-            raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
-            message = _message(error)
-            if message is None:
-                raise
-            _say(f"error: {message}")
-            raise typer.Exit(BAD_INPUT) from None
 
 
 def _message(error: BaseException | None) -> str | None:
@@ -54,7 +63,3 @@ def _message(error: BaseException | None) -> str | None:
             return f"{error.filename or 'disk'}: {error.strerror}"
         error = error.__cause__
     return None
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
+from pipelines.cli import main
 from wd.config import ModelConfig, Recipe, TrainingConfig
 from wd.model.sizes import (
     Quantization,
@@ -104,3 +105,7 @@ def _training_table(told: dict[str, Any]) -> Table:
             name, f"{run['updates']:,}", f"{run['target_tokens']:,}", f"{run['flops']:.2e}", *hours
         )
     return table
+
+
+if __name__ == "__main__":
+    main("plan")

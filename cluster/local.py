@@ -1,0 +1,188 @@
+"""A cluster of real Ray nodes on this machine: a head, perhaps workers, token authentication.
+
+    python -m cluster.local --cpus 2 --workers 1
+
+Each node is a `ray start --block` process of its own, on ports of its own, so other clusters on
+the machine are not touched. Ctrl-C stops it.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster.runtime_env import ENVIRONMENT
+from pipelines.command_group import reporting
+from wd.errors import UserError
+
+HOST = "127.0.0.1"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """A running cluster."""
+
+    address: str
+    """HOST:PORT of the head's control store, for `ray.init`."""
+    dashboard: str
+    """http://HOST:PORT, for jobs."""
+    token_path: Path
+    """File with the token that every client must show."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client process needs in its environment."""
+        return {
+            "RAY_API_SERVER_ADDRESS": self.dashboard,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+        }
+
+
+@contextmanager
+def local_cluster(
+    *, cpus: float = 2, workers: int = 0, object_store_memory: int = 200_000_000
+) -> Iterator[LocalCluster]:
+    """Run a head and `workers` further nodes, with `cpus` CPUs each, while the context lasts.
+
+    `object_store_memory` is in bytes, per node. Raises UserError if a node does not come up.
+    """
+    with ExitStack() as stack:
+        # Short: the paths of Unix sockets below it may have 107 bytes at most.
+        folder = Path(tempfile.mkdtemp(prefix="wd-ray-", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        ports = _free_ports(2)
+        cluster = LocalCluster(f"{HOST}:{ports[0]}", f"http://{HOST}:{ports[1]}", folder / "token")
+        cluster.token_path.touch(mode=0o600)
+        cluster.token_path.write_text(secrets.token_hex(32), encoding="ascii")
+        head = (
+            *("--head", f"--port={ports[0]}", f"--dashboard-port={ports[1]}"),
+            *(f"--dashboard-host={HOST}", f"--temp-dir={folder}"),
+        )
+        for number, place in enumerate([head, *[(f"--address={cluster.address}",)] * workers]):
+            options = (
+                *place,
+                f"--num-cpus={cpus:g}",
+                f"--object-store-memory={object_store_memory}",
+            )
+            node = stack.enter_context(_node(options, cluster, folder / f"node-{number}.log"))
+            _wait(cluster, nodes=number + 1, node=node, log=folder / f"node-{number}.log")
+        yield cluster
+
+
+@contextmanager
+def _node(
+    options: tuple[str, ...], cluster: LocalCluster, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one `ray start --block` in a process group of its own; stop the group at the end."""
+    client_port, agent_port = _free_ports(2)
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
+        *(f"--node-ip-address={HOST}", f"--dashboard-agent-listen-port={agent_port}"),
+        *([f"--ray-client-server-port={client_port}"] if "--head" in options else []),
+        *options,
+    ]
+    # Jobs say `python`: let it be the one that runs the cluster.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, **ENVIRONMENT, **cluster.environment, "PATH": path}
+    environment.pop("RAY_ADDRESS", None)
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + _STOP_SECONDS
+        while _alive(process) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    process.wait()
+
+
+def _alive(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether anything of the process's group is left."""
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait(cluster: LocalCluster, nodes: int, node: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the dashboard counts `nodes` living nodes."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and node.poll() is None:
+        if _living_nodes(cluster) >= nodes:
+            return
+        time.sleep(0.3)
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+    raise UserError(f"a Ray node did not come up within {_START_SECONDS:.0f} s: {' | '.join(said)}")
+
+
+def _living_nodes(cluster: LocalCluster) -> int:
+    request = urllib.request.Request(f"{cluster.dashboard}/api/v0/nodes?limit=1000")
+    token = cluster.token_path.read_text(encoding="ascii")
+    request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            answer: Any = json.load(response)
+    except (OSError, ValueError):
+        return 0
+    nodes = answer["data"]["result"]["result"]
+    return sum(node["state"] == "ALIVE" for node in nodes)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _run(
+    cpus: Annotated[float, typer.Option(min=0, help="CPUs per node.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Nodes beside the head.")] = 0,
+    object_store_memory: Annotated[int, typer.Option(help="Bytes per node.")] = 500_000_000,
+) -> None:
+    """Run a local Ray cluster until Ctrl-C, and say how to reach it."""
+    with (
+        reporting("stopped"),
+        local_cluster(
+            cpus=cpus, workers=workers, object_store_memory=object_store_memory
+        ) as cluster,
+    ):
+        for name, value in cluster.environment.items():
+            print(f"export {name}={value}")
+        print("# then, in another terminal: python -m cluster.submit RECIPE", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    typer.run(_run)

@@ -1,0 +1,74 @@
+"""A real cluster with token authentication takes a run as a job and tells how it went."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.local import LocalCluster, local_cluster
+
+pytestmark = pytest.mark.slow
+
+RUN = ("wmt14-ende-base", "--command", "plan")
+"""A job that succeeds, and a part of its log."""
+EXPECTED = "53,583,616"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with local_cluster(cpus=2) as running:
+        yield running
+
+
+def submit(cluster: LocalCluster, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Run `python -m cluster.submit`; return exit status, the job's log, messages."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cluster.submit", *arguments],
+        env={**os.environ, **cluster.environment, **environment},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_run_succeeds_as_a_job(cluster: LocalCluster, tmp_path: Path) -> None:
+    status, log, messages = submit(cluster, *RUN, f"root={tmp_path}", f"corpus.dir={tmp_path}")
+    assert status == 0, log + messages
+    assert "SUCCEEDED" in messages
+    assert EXPECTED in log
+
+
+def test_a_bad_recipe_fails_with_its_message_in_the_log(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+    status, log, messages = submit(
+        cluster, "wmt14-ende-base", f"root={tmp_path}", f"corpus.dir={missing}"
+    )
+    assert status == 2, log + messages
+    assert "FAILED" in messages
+    assert "Traceback" not in log
+    assert f"error: {missing}" in log
+
+
+def test_a_wrong_token_is_refused(cluster: LocalCluster, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0" * 64)
+    status, _, messages = submit(cluster, "wmt14-ende-base", RAY_AUTH_TOKEN_PATH=str(token))
+    assert status == 2
+    assert cluster.dashboard in messages
+    assert "Traceback" not in messages
+
+
+def test_nothing_answers(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0" * 64)
+    nowhere = LocalCluster("127.0.0.1:1", "http://127.0.0.1:1", token)
+    status, _, messages = submit(nowhere, "wmt14-ende-base")
+    assert status == 2
+    assert "no Ray dashboard answers" in messages
