@@ -1,0 +1,97 @@
+"""Compare teacher, KD student and WD student on the test set."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from pipelines.cli import main
+from pipelines.context import Run, Work
+from pipelines.corpus import corpus
+from pipelines.student import student
+from pipelines.teacher import teacher
+from wd.artifacts import Artifact, Metrics
+from wd.config import Recipe
+from wd.evaluation.compare import System, TestSet, compare
+from wd.evaluation.report import Report, read_report, table, write_report
+
+VERSION = 1
+
+
+def evaluation(run: Run) -> Artifact:
+    """Return the artifact with `report.json`, `report.html`, plots and every system's output.
+
+    The students have the same shape, data and number of updates; only their starts differ.
+    """
+    recipe = run.recipe
+    text = corpus(run)
+    models = {
+        "teacher": teacher(run),
+        "KD": student(run, "random"),
+        "WD": student(run, "generated"),
+    }
+
+    def build(work: Work) -> Metrics:
+        report = _evaluate(recipe, text, models, work.out)
+        for name in ("report.html", "report.json", "plots.svg"):
+            work.tracker.log_file(work.out / name)
+        return _metrics(report)
+
+    return run.stage(
+        "evaluation",
+        version=VERSION,
+        config={
+            "evaluation": recipe.evaluation.model_dump(mode="json"),
+            "languages": [recipe.source_language, recipe.target_language],
+        },
+        inputs={"corpus": text, **models},
+        build=build,
+    )
+
+
+def print_table(artifact: Artifact) -> None:
+    """Print an evaluation's table on standard output, and where its page is."""
+    console = Console(soft_wrap=True)
+    console.print(table(read_report(artifact.path)))
+    console.print(f"report: {artifact.path / 'report.html'}", highlight=False)
+
+
+def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> Report:
+    pairs = pq.read_table(text.path / "test", columns=["source", "target"])
+    report, texts = compare(
+        [System(name, model.path, model.name) for name, model in models.items()],
+        TestSet(
+            sources=pairs["source"].to_pylist(),
+            references=pairs["target"].to_pylist(),
+            source_language=recipe.source_language,
+            target_language=recipe.target_language,
+        ),
+        recipe.evaluation,
+        title=f"{recipe.name}, student {recipe.student}",
+        baseline="KD",
+        device="auto" if recipe.ray.gpu else "cpu",
+    )
+    write_report(report, out)
+    for name, lines in texts.items():
+        (out / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return report
+
+
+def _metrics(report: Report) -> Metrics:
+    return {
+        row.name: {
+            "bleu": row.quality.bleu,
+            "chrf": row.quality.chrf,
+            "parameters": row.parameters,
+            "compression": row.compression,
+            "sentences_per_second": row.speed.sentences_per_second,
+            "tokens_per_second": row.speed.tokens_per_second,
+            "speed_up": row.speed_up,
+            **({} if row.p_value is None else {"p_value": row.p_value}),
+        }
+        for row in report.rows
+    }
+
+
+if __name__ == "__main__":
+    main("evaluate")

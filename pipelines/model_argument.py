@@ -1,0 +1,27 @@
+"""From what is typed to a model directory: a folder, an artifact's name or a registered model."""
+
+from pathlib import Path
+
+from wd.artifacts import Artifact
+from wd.errors import ArtifactError
+
+
+def model_folder(model: str, root: str = "artifacts") -> Path:
+    """Return the model directory that `model` names.
+
+    A folder counts before an artifact of the same name below `root`; `models:/NAME@ALIAS` is
+    looked up in the registry. Raises a UserError if there is no such model.
+    """
+    if model.startswith("models:/"):
+        from wd.registry import resolve
+
+        return resolve(model, root)
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        return Artifact(root, model).path
+    except ArtifactError:
+        raise ArtifactError(
+            f"{model}: neither a folder nor an artifact below {root}; give a model directory, an "
+            "artifact's name such as student/NAME-HASH, or models:/NAME@ALIAS"
+        ) from None

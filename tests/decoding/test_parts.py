@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wd.config import PseudoConfig, RayConfig
+from wd.data.schema import CORPUS, PSEUDO
+from wd.decoding.engine import Translator
+from wd.decoding.parts import PartTranslator, check_rows
+from wd.errors import ArtifactError
+
+SETTINGS = PseudoConfig(beam_size=2, max_length=12, batch_tokens=256)
+
+
+def _corpus(folder: Path, sentences: list[str], parts: int) -> list[Path]:
+    folder.mkdir()
+    paths = []
+    for index in range(parts):
+        lines = sentences[index::parts]
+        columns = {
+            "id": [f"{index}-{row}" for row in range(len(lines))],
+            "source": lines,
+            "target": lines,
+            "origin": ["here"] * len(lines),
+        }
+        paths.append(folder / f"part-{index:05d}.parquet")
+        pq.write_table(pa.table(columns, schema=CORPUS), paths[-1])
+    return paths
+
+
+def test_rows_are_translated_one_for_one(
+    model_folder: Path, tmp_path: Path, sentences: list[str]
+) -> None:
+    lines = [*sentences[:9], "  "]
+    part = _corpus(tmp_path / "train", lines, 1)[0]
+    made = tmp_path / "made.parquet"
+    told = PartTranslator(model_folder, SETTINGS, "cpu", 1)(part, made)
+    table = pq.read_table(made)
+    assert table.schema.equals(PSEUDO)
+    found = Translator.from_directory(model_folder).translate(
+        lines, **SETTINGS.model_dump(exclude={"quantization"})
+    )
+    assert table["hypothesis"].to_pylist() == [hypothesis.text for hypothesis in found]
+    assert told["sentences"] == 10
+    assert told["empty"] >= 1
+    assert told["score"] == pytest.approx(sum(hypothesis.score for hypothesis in found))
+    check_rows(part, made)
+
+
+def test_lost_or_exchanged_rows_are_found(tmp_path: Path, sentences: list[str]) -> None:
+    part = _corpus(tmp_path / "train", sentences[:4], 1)[0]
+    rows = pq.read_table(part)
+    for name, kept in (("short", rows[:3]), ("exchanged", rows.take([1, 0, 2, 3]))):
+        pq.write_table(kept, tmp_path / name)
+        with pytest.raises(ArtifactError, match=f"{name}: its . rows are not the 4 rows"):
+            check_rows(part, tmp_path / name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_over_ray_the_parts_are_the_same(
+    model_folder: Path, tmp_path: Path, sentences: list[str]
+) -> None:
+    from wd.distributed.map import map_parts
+
+    parts = _corpus(tmp_path / "train", sentences[:40], 3)
+    args = (model_folder, SETTINGS, "cpu", 1)
+    told = map_parts(
+        PartTranslator, parts, tmp_path / "made", config=RayConfig(map_cpus=0.5), actor_args=args
+    )
+    assert sum(part["sentences"] for part in told) == 40
+    direct = PartTranslator(*args)
+    for part in parts:
+        direct(part, tmp_path / "direct.parquet")
+        made = tmp_path / "made" / part.name
+        assert pq.read_table(made).equals(pq.read_table(tmp_path / "direct.parquet"))
+        check_rows(part, made)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_over_ray_a_damaged_teacher_is_the_user_s_error(
+    model_folder: Path, tmp_path: Path, sentences: list[str]
+) -> None:
+    from wd.distributed.map import map_parts
+
+    weights = model_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    parts = _corpus(tmp_path / "train", sentences[:4], 1)
+    with pytest.raises(ArtifactError, match=r"model\.safetensors"):
+        map_parts(
+            PartTranslator,
+            parts,
+            tmp_path / "made",
+            config=RayConfig(map_cpus=0.5),
+            actor_args=(model_folder, SETTINGS, "cpu", 1),
+        )
+    assert list((tmp_path / "made").glob("part-*")) == []

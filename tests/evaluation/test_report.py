@@ -1,0 +1,136 @@
+import io
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from wd.config import EvaluationConfig
+from wd.errors import ArtifactError
+from wd.evaluation.quality import Quality
+from wd.evaluation.report import (
+    Report,
+    Row,
+    Sample,
+    cells,
+    page,
+    plots,
+    read_report,
+    table,
+    write_report,
+)
+from wd.evaluation.speed import Speed
+
+
+def _row(name: str, parameters: int, bleu: float, p: float | None) -> Row:
+    return Row(
+        name=name,
+        artifact=f"student/{name}-0123456789ab",
+        quality=Quality(bleu=bleu, bleu_signature="tok:13a", chrf=55.5, chrf_signature="nc:6"),
+        parameters=parameters,
+        compression=parameters / 60_000_000,
+        speed=Speed(seconds=2.5, sentences_per_second=123.4, tokens_per_second=2345.6),
+        speed_up=60_000_000 / parameters,
+        p_value=p,
+    )
+
+
+@pytest.fixture
+def report() -> Report:
+    return Report(
+        title="quickstart, student tiny",
+        source_language="en",
+        target_language="de",
+        sentences=1234,
+        decoding=EvaluationConfig(beam_size=4),
+        device="cpu",
+        threads=2,
+        reference="teacher",
+        baseline="KD",
+        rows=(
+            _row("teacher", 60_000_000, 27.31, 0.0004),
+            _row("KD", 34_000_000, 25.08, None),
+            _row("WD", 34_000_000, 26.02, 0.0312),
+        ),
+        samples=(
+            Sample(
+                source="<b>bold & brave</b>",
+                reference="fett",
+                hypotheses={"teacher": "fett", "KD": "kühn", "WD": "mutig"},
+            ),
+        ),
+    )
+
+
+class _Cells(HTMLParser):
+    """Collects the text of table cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.rows[-1][-1] += data
+
+
+def test_json_round_trips(report: Report, tmp_path: Path) -> None:
+    write_report(report, tmp_path)
+    assert read_report(tmp_path) == report
+
+
+def test_page_holds_every_row_and_sample_escaped(report: Report) -> None:
+    text = page(report)
+    parser = _Cells()
+    parser.feed(text)
+    for row in report.rows:
+        assert list(cells(row)) in parser.rows
+        assert [row.name, row.artifact] in parser.rows
+    assert ["source", "<b>bold & brave</b>"] in parser.rows
+    assert "<b>bold" not in text
+
+
+def test_page_needs_nothing_from_elsewhere(report: Report) -> None:
+    text = page(report)
+    assert "<svg" in text
+    for reference in ("src=", "@import", "<link", "<script"):
+        assert reference not in text
+
+
+def test_terminal_table_fits_80_columns_uncut(report: Report) -> None:
+    written = io.StringIO()
+    Console(file=written, width=80).print(table(report))
+    text = written.getvalue()
+    assert "…" not in text
+    for row in report.rows:
+        assert any(line.split() == " ".join(cells(row)).split() for line in text.splitlines())
+
+
+def test_plots_are_valid_deterministic_svg_with_every_system(report: Report) -> None:
+    text = plots(report)
+    ElementTree.fromstring(text)
+    assert text == plots(report)
+    for row in report.rows:
+        assert f">{row.name}<" in text
+
+
+def test_a_missing_or_damaged_report_is_refused(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such report"):
+        read_report(tmp_path)
+    write_report(report, tmp_path)
+    path = tmp_path / "report.json"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match="not a report"):
+        read_report(tmp_path)
