@@ -1,0 +1,166 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sentencepiece
+
+from wd.config import ModelConfig, Recipe, StackShape
+from wd.model.directory import save_model
+from wd.model.transformer import Transformer
+from wd.registry import Registry, RegistryError, Version, resolve
+from wd.tracking import open_tracker
+
+DECODING = {
+    "beam_size": 2,
+    "length_penalty": 1.0,
+    "max_length": 12,
+    "batch_tokens": 256,
+    "quantization": "float32",
+}
+TEXT = [f"the {i} small birds sing a song of {i} words in the old green tree" for i in range(99)]
+PIECES = 40
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    with (folder / "source.model").open("wb") as stream:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(TEXT),
+            model_writer=stream,
+            vocab_size=PIECES,
+            model_type="bpe",
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+            pad_piece="<pad>",
+            minloglevel=2,
+        )
+    (folder / "target.model").write_bytes((folder / "source.model").read_bytes())
+    stack = StackShape(layers=1, d_model=16, heads=2, feed_forward=32)
+    config = ModelConfig(
+        encoder=stack, decoder=stack, source_vocabulary=PIECES, target_vocabulary=PIECES
+    )
+    torch.manual_seed(0)
+    out = tmp_path_factory.mktemp("model") / "student-of-somebody"
+    save_model(out, config, Transformer(config).state_dict(), folder)
+    return out
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def registry(root: Path) -> Registry:
+    with open_tracker(Recipe(name="r", source_language="en", target_language="de"), root):
+        pass
+    return Registry(f"sqlite:///{root / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def versions(registry: Registry, root: Path, model: Path) -> list[Version]:
+    with open_tracker(Recipe(name="r", source_language="en", target_language="de"), root) as run:
+        return [
+            registry.register(
+                "bird",
+                model,
+                artifact=f"student/{letter}",
+                run_id=run.run_id,
+                decoding=DECODING,
+                tags={"wd.bleu": 12.5},
+            )
+            for letter in "aba"
+        ]
+
+
+def test_the_same_artifact_is_registered_once(versions: list[Version]) -> None:
+    assert [version.version for version in versions] == [1, 2, 1]
+    assert versions[0].tags["wd.artifact"] == "student/a"
+    assert versions[0].tags["wd.bleu"] == "12.5"
+
+
+def test_nothing_registered_is_a_pickle_or_tells_where_it_was_made(
+    versions: list[Version], root: Path, model: Path
+) -> None:
+    files = [path for path in (root / "mlflow-artifacts").rglob("*") if path.is_file()]
+    assert "model.safetensors" in {path.name for path in files}
+    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".pt", ".bin")]
+    description = next(path for path in files if path.name == "MLmodel").read_text()
+    for path in (model.parent, Path(__file__).parents[1]):
+        assert str(path) not in description
+
+
+def test_alias_moves_and_rolls_back(registry: Registry, versions: list[Version]) -> None:
+    first, second, _ = versions
+    with pytest.raises(RegistryError, match="wd promote"):
+        registry.at("bird", "best")
+    registry.promote(first, "best")
+    with pytest.raises(RegistryError, match="first that had this alias"):
+        registry.roll_back("bird", "best")
+    registry.promote(second, "best")
+    registry.promote(second, "best")
+    assert registry.at("bird", "best").version == 2
+    left, now = registry.roll_back("bird", "best")
+    assert (left.version, now.version) == (2, 1)
+    assert registry.at("bird", "best").version == 1
+
+
+def test_resolves_to_a_model_directory(
+    registry: Registry,
+    versions: list[Version],
+    root: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    registry.promote(versions[0], "used")
+    for uri in ("models:/bird@used", "models:/bird/1"):
+        folder = resolve(uri, str(root))
+        assert {path.name for path in folder.iterdir()} == {path.name for path in model.iterdir()}
+        weights = "model.safetensors"
+        assert (folder / weights).read_bytes() == (model / weights).read_bytes()
+    for uri in ("models:/bird@nobody", "models:/bird/9", "models:/fish@used"):
+        with pytest.raises(RegistryError, match=r"models:/(bird|fish)"):
+            resolve(uri, str(root))
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    with pytest.raises(RegistryError, match="MLFLOW_TRACKING_URI"):
+        resolve("models:/bird@used", str(root / "elsewhere"))
+
+
+@pytest.mark.slow
+def test_a_new_process_loads_and_translates(
+    registry: Registry, versions: list[Version], model: Path, tmp_path: Path
+) -> None:
+    from wd.decoding.engine import Translator
+
+    registry.promote(versions[1], "champion")
+    code = (
+        f"import mlflow; mlflow.set_tracking_uri({registry.uri!r})\n"
+        "loaded = mlflow.pyfunc.load_model('models:/bird@champion')\n"
+        "print(loaded.predict(['the old tree', '', 'a song']))\n"
+        "print(loaded.predict(['the old tree'], params={'beam_size': 1}))\n"
+    )
+    package = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": package, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    settings = {key: value for key, value in DECODING.items() if key != "quantization"}
+    translator = Translator.from_directory(model)
+    lines = ["the old tree", "", "a song"]
+    expected = [found.text for found in translator.translate(lines, **settings)]
+    greedy = translator.translate(lines[:1], **(settings | {"beam_size": 1}))
+    assert done.stdout.splitlines() == [str(expected), str([found.text for found in greedy])]
