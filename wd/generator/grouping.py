@@ -1,0 +1,140 @@
+"""Which teacher weights make which student weights (Lin et al. 2021, section 3.1).
+
+An *instance* is one weight tensor of one layer; a *class* is all instances with the same role in
+one stack; a *subset* is a run of adjacent teacher layers that yields one student layer.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Literal
+
+from wd.config import GroupingConfig, ModelConfig, ModelShape
+from wd.errors import ConfigError
+from wd.model.directory import weight_shapes
+
+Shape = tuple[int, ...]
+Kind = Literal["matrix", "vector", "embedding"]
+_LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.+)")
+_STACKS: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")
+
+
+@dataclass(frozen=True)
+class WeightClass:
+    """The instances of one role, teacher's and student's, in the order of their layers."""
+
+    name: str
+    """Such as `decoder.self_attention.query.weight`, or an unlayered weight's own name."""
+    kind: Kind
+    teacher: tuple[str, ...]
+    student: tuple[str, ...]
+    subsets: tuple[int, ...]
+    """How many adjacent teacher instances make each student instance; they sum to all of them."""
+    teacher_shape: Shape
+    student_shape: Shape
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether shape and depth agree, so that no maps are needed."""
+        return self.teacher_shape == self.student_shape and set(self.subsets) == {1}
+
+
+def weight_classes(
+    teacher: ModelConfig, student: ModelConfig, grouping: GroupingConfig
+) -> list[WeightClass]:
+    """Sort every student weight into its class.
+
+    Raises ConfigError if the student cannot be generated from this teacher.
+    """
+    _check_feasible(teacher, student)
+    subsets = {
+        stack: subset_sizes(stack, teacher, student, getattr(grouping, f"{stack}_subsets"))
+        for stack in _STACKS
+    }
+    teacher_shapes, student_shapes = weight_shapes(teacher), weight_shapes(student)
+    roles: dict[str, list[str]] = {}
+    for name in student_shapes:
+        roles.setdefault(_role(name), []).append(name)
+    classes = []
+    for role, names in roles.items():
+        stack, _, rest = role.partition(".")
+        layered = _LAYER.fullmatch(names[0]) is not None
+        if layered:
+            depth = teacher.encoder.layers if stack == "encoder" else teacher.decoder.layers
+            sources = tuple(f"{stack}.layers.{layer}.{rest}" for layer in range(depth))
+        else:
+            sources = (_teacher_table(role, teacher_shapes),)
+        classes.append(
+            WeightClass(
+                name=role,
+                kind=_kind(role, student_shapes[names[0]]),
+                teacher=sources,
+                student=tuple(names),
+                subsets=subsets[stack] if layered else (1,),
+                teacher_shape=teacher_shapes[sources[0]],
+                student_shape=student_shapes[names[0]],
+            )
+        )
+    return classes
+
+
+def subset_sizes(
+    stack: str, teacher: ModelShape, student: ModelShape, given: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Return one size per student layer; together they cover every teacher layer once.
+
+    Without `given` the sizes differ by at most one, the larger ones first. Raises ConfigError
+    if the student is deeper than the teacher or `given` does not fit.
+    """
+    many, few = getattr(teacher, stack).layers, getattr(student, stack).layers
+    if few > many:
+        raise ConfigError(
+            f"{stack}.layers: a student of {few} layers cannot be generated from a teacher of "
+            f"{many}: each student layer needs at least one teacher layer of its own"
+        )
+    if given is None:
+        size, larger = divmod(many, few)
+        return (size + 1,) * larger + (size,) * (few - larger)
+    if len(given) != few or sum(given) != many:
+        raise ConfigError(
+            f"{stack}_subsets: {list(given)} are {len(given)} subsets of {sum(given)} layers in "
+            f"all, but the student has {few} layers and the teacher {many}"
+        )
+    return given
+
+
+def subset_bounds(subsets: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return each subset's first teacher layer and the one after its last."""
+    return list(pairwise(accumulate(subsets, initial=0)))
+
+
+def _check_feasible(teacher: ModelConfig, student: ModelConfig) -> None:
+    for rule in ("norm", "activation", "source_vocabulary", "target_vocabulary"):
+        theirs, ours = getattr(teacher, rule), getattr(student, rule)
+        if theirs != ours:
+            raise ConfigError(
+                f"{rule}: the student has {ours} and its teacher {theirs}; weight distillation "
+                "needs the same"
+            )
+
+
+def _role(name: str) -> str:
+    layered = _LAYER.fullmatch(name)
+    return f"{layered[1]}.{layered[3]}" if layered else name
+
+
+def _kind(role: str, shape: Shape) -> Kind:
+    if role.endswith(("_embedding.weight", "output_projection.weight")):
+        return "embedding"
+    return "matrix" if len(shape) == 2 else "vector"
+
+
+def _teacher_table(name: str, teacher_shapes: dict[str, Shape]) -> str:
+    """Return the teacher's weight for an unlayered role, following the teacher's ties."""
+    fallbacks = {
+        "output_projection.weight": "target_embedding.weight",
+        "target_embedding.weight": "source_embedding.weight",
+    }
+    while name not in teacher_shapes:
+        name = fallbacks[name]
+    return name
