@@ -47,13 +47,15 @@ class Run:
     """Stages to do again even if their artifact exists."""
     on_validation: Callable[[dict[str, Any]], None] | None = None
     """Called in this process after each validation (training with `ray.workers: 0` only)."""
+    parent: Tracker | None = None
+    """The MLflow run to work under, if not the recipe's own: a sweep's trial has one."""
     console: Console = field(default_factory=lambda: Console(stderr=True, soft_wrap=True))
 
     def __post_init__(self) -> None:
         self.store = Store(self.recipe.root)
         self._made: dict[str, Artifact] = {}
         self._exits = ExitStack()
-        self._tracker: Tracker | None = None
+        self._tracker = self.parent
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +119,15 @@ class Run:
         seconds = artifact.manifest["seconds"]
         self.console.print(f"[green]made[/]    {artifact.name} in {seconds:.0f} s", highlight=False)
         return artifact
+
+    def lineage(self, artifact: Artifact) -> dict[str, str]:
+        """Return role -> name of everything that an artifact of this run was made from."""
+        made = {one.name: one for one in self._made.values()}
+        found = dict(artifact.manifest.get("inputs", {}))
+        for name in list(found.values()):
+            if name in made:
+                found = {**self.lineage(made[name]), **found}
+        return found
 
     @property
     def tracker(self) -> Tracker:
