@@ -1,0 +1,114 @@
+"""YAML and overrides to a frozen recipe; every mistake named with its key."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from wd.config import Recipe, load_recipe, overridden
+from wd.errors import ConfigError
+
+YAML = """
+name: test
+source_language: en
+target_language: de
+teacher:
+  shape: {encoder: {layers: 3}, decoder: {layers: 4}}
+  training: {updates: 10}
+students:
+  tiny: {decoder: {layers: 1, d_model: 256, feed_forward: 1024}}
+  small: {decoder: {layers: 2}}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def test_yaml_then_overrides(path: Path) -> None:
+    recipe = load_recipe(
+        path, ["teacher.training.updates=200", "student=small", "corpus.train=['a.{lang}', b.tsv]"]
+    )
+    assert recipe.teacher.shape.encoder.layers == 3
+    assert recipe.teacher.training.updates == 200
+    assert recipe.student == "small"
+    assert recipe.corpus.train == ("a.{lang}", "b.tsv")
+
+
+def test_a_sweeps_changes_are_the_same_overrides(path: Path) -> None:
+    typed = load_recipe(path, ["teacher.shape.decoder.layers=2", "generator.training.updates=7"])
+    changes = {"teacher.shape.decoder.layers": 2, "generator.training.updates": 7}
+    assert overridden(load_recipe(path), changes) == typed
+
+
+def test_a_recipe_survives_its_own_dump(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_frozen(path: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_recipe(path).teacher.training.updates = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("studnet=small", r"unknown key studnet; did you mean student\?"),
+        (
+            "teacher.training.update=1",
+            r"unknown key teacher\.training\.update; did you mean teacher\.training\.updates\?",
+        ),
+        (
+            "students.tiny.decoder.layer=1",
+            r"unknown key students\.tiny\.decoder\.layer; did you mean .*layers\?",
+        ),
+        ("teacher.shape.encoder.heads=7", r"teacher\.shape\.encoder: .*512 / 7 leaves 1"),
+        ("students.tiny.decoder.heads=5", r"256 / 5 leaves 1"),
+        ("teacher.training.updates=0", r"teacher\.training\.updates: .*greater than or equal to 1"),
+        ("teacher.training.updates=many", r"teacher\.training\.updates: .*integer"),
+        ("student=huge", r"student: huge is not defined; the recipe has small, tiny"),
+        ("teacher.shape.norm=around", r"teacher\.shape\.norm: .*'pre' or 'post'"),
+        ("teacher.shape.tied_embeddings=all", r"encoder\.d_model is 512 and decoder\.d_model"),
+        ("name.first=x", r"override name\.first: name is a single value"),
+        ("student", r"override 'student': write it as key=value"),
+        ("student=[", r"override 'student=\[': the value is not valid YAML"),
+    ],
+)
+def test_a_mistake_is_named(path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        load_recipe(path, [override])
+    assert "pydantic" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [", "not valid YAML"),
+        (b"- a\n- b\n", "a recipe is a mapping of keys, not list"),
+        (b"", "a recipe is a mapping of keys, not NoneType"),
+        (b"name: \xff\xfe", "not valid YAML"),
+        (b"name: x\n", "source_language: Field required"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_recipe(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such recipe file"):
+        load_recipe(tmp_path / "missing.yaml")
+
+
+def test_equal_updates_for_every_student(path: Path) -> None:
+    recipe = load_recipe(path, ["generator.training.updates=30", "fine_tuning.updates=12"])
+    for init in ("random", "copy"):
+        assert recipe.student_training(init).updates == 42
+    assert recipe.student_training("generated").updates == 12
