@@ -19,6 +19,8 @@ from wd.errors import ConfigError
 from wd.model.directory import load_model
 from wd.model.sizes import Quantization
 
+# Smaller batches than this waste time; fewer per thread leave threads idle at the end.
+_LEAST_BATCH_TOKENS, _BATCHES_PER_THREAD = 512, 4
 _LOG = logging.getLogger(__name__)
 
 
@@ -85,7 +87,8 @@ class Translator:
     ) -> Self:
         """Load a model that is in memory, say in the middle of its training; it is copied."""
         device = _checked_device(device, quantization)
-        threads = threads or len(os.sched_getaffinity(0))
+        # A GPU decodes one batch at a time; its threads would only compete for it.
+        threads = 1 if device == "cuda" else threads or _usable_cpus()
         with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
             write_ctranslate2(
                 Path(folder),
@@ -100,7 +103,7 @@ class Translator:
                 folder,
                 device=device,
                 compute_type=quantization,
-                inter_threads=threads if device == "cpu" else 1,
+                inter_threads=threads,
                 intra_threads=1,
             )
         return cls(config, engine, tokenizer, threads)
@@ -118,7 +121,7 @@ class Translator:
 
         An empty line's translation is empty; any other has at least one piece, and at most
         `max_length`. A source longer than `MAX_POSITIONS` pieces is cut, with a warning.
-        Lines are sorted by length and decoded in batches of at most `batch_tokens` pieces.
+        Lines are sorted by length and decoded in batches of at most `batch_tokens` source pieces.
         """
         if max_length > MAX_POSITIONS:
             raise ConfigError(
@@ -126,14 +129,15 @@ class Translator:
                 "converted model can handle"
             )
         full = [index for index, line in enumerate(lines) if line.strip()]
+        sources = self._pieces([lines[index] for index in full])
         results = self._engine.translate_batch(
-            self._pieces([lines[index] for index in full]),
+            sources,
             beam_size=beam_size,
             length_penalty=length_penalty,
             min_decoding_length=1,
             max_decoding_length=max_length,
             max_input_length=MAX_POSITIONS,
-            max_batch_size=batch_tokens,
+            max_batch_size=self._budget(sources, batch_tokens),
             batch_type="tokens",
             return_scores=True,
             return_end_token=True,
@@ -145,6 +149,13 @@ class Translator:
             hypotheses[index] = Hypothesis(text, found.scores[0], len(found.hypotheses[0]))
         return hypotheses
 
+    def _budget(self, sources: Sequence[Sequence[str]], batch_tokens: int) -> int:
+        """Lower the batch budget where a short text would leave threads without a batch."""
+        if self.threads == 1:
+            return batch_tokens
+        share = sum(len(line) for line in sources) // (_BATCHES_PER_THREAD * self.threads)
+        return min(batch_tokens, max(_LEAST_BATCH_TOKENS, share))
+
     def _pieces(self, lines: Sequence[str]) -> list[list[str]]:
         """Return each line's source pieces, the end marker last."""
         ids = self._tokenizer.encode_source(lines)
@@ -154,6 +165,13 @@ class Translator:
         for index in too_long:
             ids[index] = [*ids[index][: MAX_POSITIONS - 1], EOS]
         return [[self._source_pieces[piece] for piece in line] for line in ids]
+
+
+def _usable_cpus() -> int:
+    """Return how many CPUs this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _checked_device(device: str, quantization: Quantization) -> str:
