@@ -1,0 +1,91 @@
+"""Starting or joining a Ray cluster, once per process."""
+
+import logging
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from wd.config import RayConfig
+from wd.errors import UserError
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = ("wd", "pipelines", "tune_spaces")
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it would print every worker's line twice
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_DATA_LOG_LEVEL": "WARNING",  # no execution plans; the progress bar stays
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announces itself with a warning otherwise
+}
+
+
+class ClusterError(UserError):
+    """A Ray cluster that does not answer or does not let us in."""
+
+
+def ensure_ray(config: RayConfig) -> None:
+    """Join the configured cluster, else the one this job runs on, else start a local one.
+
+    Does nothing if this process has Ray already. Raises ClusterError if the cluster that was
+    named does not answer. A local cluster asks for a token (Ray keeps it in `~/.ray`), unless
+    the environment's RAY_AUTH_MODE says otherwise; an existing one is joined with the token
+    that the environment or `~/.ray` holds.
+    """
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is None and "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when ray is imported
+
+    import ray
+
+    if ray.is_initialized():
+        return
+    if address is None:
+        _start_local(config)
+    else:
+        _join(address)
+
+
+def _start_local(config: RayConfig) -> None:
+    import ray
+
+    # The workers are children of this process: its environment is theirs.
+    paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    if not _is_installed() and str(_ROOT) not in paths[1:]:
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    ray.init(
+        object_store_memory=config.object_store_memory,
+        include_dashboard=True,
+        logging_level=logging.WARNING,
+        log_to_driver=True,
+    )
+
+
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, logging_level=logging.WARNING, runtime_env=_runtime_env())
+    except ConnectionError as error:
+        raise ClusterError(f"ray.address {address}: no Ray cluster answers: {error}") from None
+    except ray.exceptions.AuthenticationError as error:
+        first = str(error).splitlines()[0]
+        raise ClusterError(
+            f"ray.address {address}: the cluster wants a token: {first} "
+            "Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or put the token into ~/.ray/auth_token"
+        ) from None
+
+
+def _runtime_env() -> dict[str, Any] | None:
+    """Ship the code to the workers, unless the job did or the machines have it installed."""
+    if _is_installed() or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return None
+    folders = [_ROOT / name for name in _PACKAGES]
+    return {"py_modules": [str(folder) for folder in folders if folder.is_dir()]}
+
+
+def _is_installed() -> bool:
+    return Path(sysconfig.get_paths()["purelib"]).resolve() == _ROOT
