@@ -35,14 +35,12 @@ class Tokenizer:
 
         Raises ArtifactError if one is missing or not a SentencePiece model.
         """
-        models = []
-        for name in (SOURCE_MODEL, TARGET_MODEL):
-            try:
-                models.append((folder / name).read_bytes())
-            except OSError:
-                raise ArtifactError(f"{folder / name}: no such tokenizer model") from None
         try:
-            return cls(*models, threads=threads)
+            source, target = ((folder / name).read_bytes() for name in (SOURCE_MODEL, TARGET_MODEL))
+        except OSError as error:
+            raise ArtifactError(f"{error.filename}: no such tokenizer model") from None
+        try:
+            return cls(source, target, threads)
         except RuntimeError:
             raise ArtifactError(f"{folder}: its tokenizer models are damaged") from None
 
@@ -130,18 +128,18 @@ def _train(sentences: Iterator[str], config: TokenizerConfig, what: str) -> byte
             max_sentence_length=_LONGEST_BYTES,
             num_threads=_TRAINING_THREADS,
             pad_id=PAD,
+            pad_piece=SPECIAL_PIECES[PAD],
             unk_id=UNK,
+            unk_piece=SPECIAL_PIECES[UNK],
             bos_id=BOS,
+            bos_piece=SPECIAL_PIECES[BOS],
             eos_id=EOS,
-            **dict(zip(_PIECE_OPTIONS, SPECIAL_PIECES, strict=True)),
+            eos_piece=SPECIAL_PIECES[EOS],
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
         raise DataError(_explained(str(error), config, what)) from None
     return written.getvalue()
-
-
-_PIECE_OPTIONS = ("pad_piece", "unk_piece", "bos_piece", "eos_piece")
 
 
 def _explained(error: str, config: TokenizerConfig, what: str) -> str:
