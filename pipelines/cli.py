@@ -115,7 +115,7 @@ def student(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Phase 2: train the student from generated, random or copied weights."""
+    """Phase 2: train the student; its weights start as --init says."""
     if init not in ("generated", "random", "copy"):
         raise typer.BadParameter(f"{init!r} is not one of generated, random, copy")
     _make("student", "student", recipe, overrides, dry_run, as_json, init)
@@ -151,7 +151,7 @@ def plan(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell sizes, compression, FLOPs and, given a speed, hours, before spending any."""
+    """Tell sizes, compression, FLOPs and hours before spending any."""
     from pipelines import plan as planning
 
     told = planning.plan(read_recipe(recipe, overrides or ()), length=length, tflops=tflops)
