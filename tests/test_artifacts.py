@@ -1,0 +1,239 @@
+"""Artifacts: visible only when whole, found again, and known to be damaged when they are."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from wd.artifacts import MANIFEST, Identity, Metrics, Store, damaged_files, read_manifest
+from wd.errors import ArtifactError
+
+
+def identity(**changes: object) -> Identity:
+    told: dict[str, object] = {
+        "stage": "shards",
+        "label": "test",
+        "version": 1,
+        "config": {"batch_tokens": 10},
+        "inputs": {"corpus": "corpus/test-0123456789ab"},
+    }
+    return Identity(**(told | changes))  # type: ignore[arg-type]
+
+
+def build(out: Path) -> Metrics:
+    (out / "train").mkdir()
+    (out / "train" / "part.txt").write_text("some text")
+    (out / "log.txt").write_text("")
+    return {"pairs": 3}
+
+
+@pytest.fixture(params=["local", "mounted"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A plain folder, and a filesystem that the store reaches by address only."""
+    if request.param == "local":
+        return str(tmp_path / "root")
+    import pyarrow.fs as pafs
+
+    import wd.artifacts
+
+    (tmp_path / "remote").mkdir()
+    remote = pafs.SubTreeFileSystem(str(tmp_path / "remote"), pafs.LocalFileSystem())
+    real = wd.artifacts._filesystem
+
+    def filesystem(address: str) -> tuple[pafs.FileSystem, str]:
+        return (remote, "bucket") if address.startswith("s3://") else real(address)
+
+    monkeypatch.setattr(wd.artifacts, "_filesystem", filesystem)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return "s3://bucket"
+
+
+def test_what_is_published_is_found_with_its_files(root: str) -> None:
+    made = Store(root).publish(identity(), build)
+    found = Store(root).find(identity())
+    assert found == made
+    assert found is not None
+    assert found.metrics == {"pairs": 3}
+    assert (found.path / "train" / "part.txt").read_text() == "some text"
+    manifest = read_manifest(found.path)
+    assert manifest["files"].keys() == {"train/part.txt", "log.txt"}
+    assert manifest["inputs"] == {"corpus": "corpus/test-0123456789ab"}
+    assert damaged_files(found.path, manifest) == []
+
+
+def test_nothing_is_found_before(root: str) -> None:
+    store = Store(root)
+    assert store.find(identity()) is None
+    with pytest.raises(ArtifactError):
+        _ = store.planned(identity()).path
+
+
+def test_a_failed_build_leaves_nothing_visible(root: str) -> None:
+    def fail(out: Path) -> Metrics:
+        build(out)
+        raise ArtifactError("in the middle")
+
+    store = Store(root)
+    with pytest.raises(ArtifactError, match="in the middle"):
+        store.publish(identity(), fail)
+    assert store.find(identity()) is None
+    store.publish(identity(), build)
+    assert store.find(identity()) is not None
+
+
+def test_the_work_folder_outlives_a_failure_but_not_success(root: str) -> None:
+    store = Store(root)
+    (store.work_folder(identity()) / "checkpoint").write_text("half")
+
+    def fail(out: Path) -> Metrics:
+        raise ArtifactError("in the middle")
+
+    with pytest.raises(ArtifactError):
+        store.publish(identity(), fail)
+    assert (store.work_folder(identity()) / "checkpoint").read_text() == "half"
+    store.publish(identity(), build)
+    assert not list(store.work_folder(identity()).iterdir())
+
+
+def test_a_rebuild_replaces(root: str) -> None:
+    def other(out: Path) -> Metrics:
+        (out / "other.txt").write_text("other")
+        return {"pairs": 4}
+
+    store = Store(root)
+    store.publish(identity(), build)
+    store.publish(identity(), other)
+    found = store.find(identity())
+    assert found is not None
+    assert found.metrics == {"pairs": 4}
+    assert found.manifest["files"].keys() == {"other.txt"}
+
+
+def _publish_for_ever(root: str, started: Path) -> None:
+    def never_ends(out: Path) -> Metrics:
+        build(out)
+        started.touch()
+        time.sleep(600)
+        return {}
+
+    Store(root).publish(identity(), never_ends)
+
+
+def test_a_killed_build_leaves_nothing_visible(tmp_path: Path) -> None:
+    started, root = tmp_path / "started", str(tmp_path / "root")
+    process = multiprocessing.get_context("spawn").Process(
+        target=_publish_for_ever, args=(root, started)
+    )
+    process.start()
+    while not started.exists():
+        assert process.is_alive()
+        time.sleep(0.02)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    store = Store(root)
+    assert store.find(identity()) is None
+    made = store.publish(identity(), build)
+    assert [path.name for path in Path(root, "shards").iterdir()] == [made.path.name]
+
+
+def _locked_append(root: str, log: Path) -> None:
+    with Store(root).lock(identity()), log.open("a") as stream:
+        stream.write("in\n")
+        stream.flush()
+        time.sleep(0.2)
+        stream.write("out\n")
+
+
+def test_the_lock_keeps_a_second_process_out(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    spawn = multiprocessing.get_context("spawn")
+    both = [spawn.Process(target=_locked_append, args=(str(tmp_path), log)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert log.read_text().split() == ["in", "out", "in", "out"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stage": "pseudo_shards"},
+        {"version": 2},
+        {"config": {"batch_tokens": 11}},
+        {"config": {"batch_tokens": 10, "max_length": 5}},
+        {"inputs": {"corpus": "corpus/test-ba9876543210"}},
+        {"inputs": {"pseudo": "corpus/test-0123456789ab"}},
+        {"inputs": {}},
+    ],
+)
+def test_the_hash_depends_on_everything_that_matters(change: dict[str, object]) -> None:
+    assert identity(**change).hash != identity().hash
+
+
+def test_the_hash_does_not_depend_on_labels_or_order(root: str) -> None:
+    relabelled = identity(label="other", inputs={"corpus": "corpus/renamed-0123456789ab"})
+    assert relabelled.hash == identity().hash
+    pairs = {"a": 1, "b": 2}
+    turned = dict(reversed(pairs.items()))
+    assert identity(config=pairs).hash == identity(config=turned).hash
+    made = Store(root).publish(identity(), build)
+    assert Store(root).find(relabelled) == made
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda path: path.unlink(), "part.txt: missing"),
+        (lambda path: path.write_text("some"), "part.txt: 4 bytes instead of 9"),
+        (lambda path: path.write_text("Some text"), "part.txt: its bytes have changed"),
+    ],
+)
+def test_damage_is_found(tmp_path: Path, harm: object, told: str) -> None:
+    made = Store(str(tmp_path)).publish(identity(), build)
+    harm(made.path / "train" / "part.txt")  # type: ignore[operator]
+    (damage,) = damaged_files(made.path, read_manifest(made.path))
+    assert told in damage
+
+
+def test_a_damaged_manifest_is_told(tmp_path: Path) -> None:
+    made = Store(str(tmp_path)).publish(identity(), build)
+    text = (made.path / MANIFEST).read_text()
+    (made.path / MANIFEST).write_text(text[: len(text) // 2])
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_manifest(made.path)
+    with pytest.raises(ArtifactError, match="not an artifact"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("root", ["mounted"], indirect=True)
+def test_a_remote_artifact_that_was_altered_is_refused(root: str, tmp_path: Path) -> None:
+    made = Store(root).publish(identity(), build)
+    folder = tmp_path / "remote" / "bucket" / made.name
+    (folder / "train" / "part.txt").write_text("SOME TEXT")
+    with pytest.raises(ArtifactError, match="its bytes have changed"):
+        _ = made.path
+
+
+@pytest.mark.parametrize("root", ["mounted"], indirect=True)
+def test_a_broken_upload_is_not_visible(root: str, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "remote" / "bucket" / identity().name / "train"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    with pytest.raises(OSError, match="train"):
+        Store(root).publish(identity(), build)
+    assert (in_the_way.parent / "log.txt").exists()
+    assert Store(root).find(identity()) is None
+    in_the_way.unlink()
+    Store(root).publish(identity(), build)
+    assert Store(root).find(identity()) is not None
+
+
+def test_an_address_of_no_kind() -> None:
+    with pytest.raises(ArtifactError, match="not a folder or a storage address"):
+        Store("nowhere://bucket")
