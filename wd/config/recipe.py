@@ -102,6 +102,8 @@ class TrainingConfig(Config):
     """`auto`: bfloat16 where the hardware multiplies it natively, else float32."""
     validate_every: PositiveInt = 1000
     """Updates between validations; each one also writes a checkpoint."""
+    log_every: PositiveInt = 100
+    """Updates between progress reports."""
     bleu_sentences: Annotated[int, Field(ge=0)] = 500
     """Validation sentences that are also translated, greedily, for a BLEU; 0: loss only."""
     average_last: PositiveInt = 5

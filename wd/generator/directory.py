@@ -1,7 +1,10 @@
 """A trained generator on disk: its weights, and the name of the teacher that it was built on."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from wd.config import GeneratorConfig, ModelConfig, validated
 from wd.errors import ArtifactError
@@ -13,13 +16,17 @@ WEIGHTS = "generator.safetensors"
 
 
 def save_generator(
-    folder: Path, generator: ParameterGenerator, config: GeneratorConfig, teacher: str
+    folder: Path,
+    state: Mapping[str, Tensor],
+    student: ModelConfig,
+    config: GeneratorConfig,
+    teacher: str,
 ) -> None:
-    """Write a generator without its teacher; `teacher` is the name of the teacher's artifact."""
-    save_weights(folder / WEIGHTS, generator.state_dict())
+    """Write a generator's state dict, its student's shape and its teacher's artifact name."""
+    save_weights(folder / WEIGHTS, state)
     description = {
         "teacher": teacher,
-        "student": generator.student.model_dump(mode="json"),
+        "student": student.model_dump(mode="json"),
         "config": config.model_dump(mode="json"),
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,50 @@
+"""Phase 1: train the parameter generator, and materialise the student that it makes."""
+
+from pipelines.cli import main
+from pipelines.context import Run, Work
+from pipelines.teacher import teacher
+from pipelines.training import VERSION, train_model, training_identity, training_inputs
+from wd.artifacts import Artifact, Metrics
+
+
+def generator(run: Run) -> Artifact:
+    """Return the generator's weights and, in `student/`, the model directory that it generates."""
+    recipe, model, config = run.recipe, run.recipe.student_model, run.recipe.generator
+    inputs = {"teacher": teacher(run)} | training_inputs(run, pseudo=True)
+
+    def build(work: Work) -> Metrics:
+        from wd.generator.directory import save_generator
+        from wd.training.job import Trained
+
+        metrics = train_model(
+            run,
+            work,
+            inputs,
+            name="generator",
+            config=config.training,
+            model=model,
+            out=work.out / "student",
+            teacher=inputs["teacher"].path,
+            generator=config,
+        )
+        save_generator(
+            work.out, Trained(work.scratch / "result").module, model, config, inputs["teacher"].name
+        )
+        return metrics
+
+    return run.stage(
+        "generator",
+        version=VERSION,
+        label=f"{recipe.name}-{recipe.student}",
+        config={
+            "model": model.model_dump(mode="json"),
+            "generator": config.model_dump(mode="json", exclude={"training"}),
+            "training": training_identity(config.training),
+        },
+        inputs=inputs,
+        build=build,
+    )
+
+
+if __name__ == "__main__":
+    main("generator")

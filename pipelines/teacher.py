@@ -1,0 +1,33 @@
+"""Train the teacher on the original pairs."""
+
+from pipelines.cli import main
+from pipelines.context import Run, Work
+from pipelines.training import VERSION, train_model, training_identity, training_inputs
+from wd.artifacts import Artifact, Metrics
+
+
+def teacher(run: Run) -> Artifact:
+    """Return the teacher's model directory."""
+    recipe, model = run.recipe, run.recipe.teacher_model
+    inputs = training_inputs(run, pseudo=False)
+
+    def build(work: Work) -> Metrics:
+        config = recipe.teacher.training
+        return train_model(
+            run, work, inputs, name="teacher", config=config, model=model, out=work.out
+        )
+
+    return run.stage(
+        "teacher",
+        version=VERSION,
+        config={
+            "model": model.model_dump(mode="json"),
+            "training": training_identity(recipe.teacher.training),
+        },
+        inputs=inputs,
+        build=build,
+    )
+
+
+if __name__ == "__main__":
+    main("teacher")

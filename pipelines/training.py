@@ -1,0 +1,66 @@
+"""What the three training stages share: a job's data, and a trained model as an artifact."""
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.context import Run, Work
+from pipelines.corpus import corpus
+from pipelines.shards import pseudo_shards, shards
+from pipelines.tokenizer import tokenizer
+from wd.artifacts import Artifact, Metrics
+from wd.config import ModelConfig, TrainingConfig
+
+VERSION = 1
+"""Of the training loop: raise it when the same job would give other weights."""
+
+
+def training_inputs(run: Run, *, pseudo: bool) -> dict[str, Artifact]:
+    """Return the artifacts that a training run reads, by role."""
+    inputs = {"corpus": corpus(run), "tokenizer": tokenizer(run), "shards": shards(run)}
+    return inputs | ({"pseudo_shards": pseudo_shards(run)} if pseudo else {})
+
+
+def training_identity(config: TrainingConfig) -> dict[str, Any]:
+    """Return what of a training config changes the result."""
+    return config.model_dump(mode="json", exclude={"log_every"})
+
+
+def train_model(
+    run: Run,
+    work: Work,
+    inputs: dict[str, Artifact],
+    *,
+    name: str,
+    config: TrainingConfig,
+    model: ModelConfig,
+    out: Path,
+    **start: Any,
+) -> Metrics:
+    """Train, write the model directory `out`, and return the figures.
+
+    `start` holds the job's fields that differ between phases: start, teacher, generator.
+    """
+    from wd.distributed.train import fit
+    from wd.model.directory import save_model
+    from wd.training.job import TrainingJob
+    from wd.training.validation import HeldOut
+
+    roles = [role for role in ("shards", "pseudo_shards") if role in inputs]
+    job = TrainingJob(
+        name=name,
+        config=config,
+        model=model,
+        train=tuple(inputs[role].path / "train" for role in roles),
+        held_out=HeldOut(
+            shards=inputs["shards"].path / "valid",
+            corpus=inputs["corpus"].path / "valid",
+            tokenizer=inputs["tokenizer"].path,
+            language=run.recipe.target_language,
+        ),
+        scratch=work.scratch,
+        tracker=work.tracker.handle(),
+        **start,
+    )
+    trained = fit(job, run.recipe.ray, run.on_validation)
+    save_model(out, model, trained.weights, inputs["tokenizer"].path)
+    return trained.figures

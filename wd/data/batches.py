@@ -1,0 +1,114 @@
+"""Reading shards: which batches an optimiser step takes, and a batch as padded tensors.
+
+Every worker computes the order by itself from seed and epoch, so a run may stop anywhere, and go
+on with another number of workers, without a batch lost or seen twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from wd.data.schema import BOS, PAD, part_files
+from wd.errors import ArtifactError, DataError
+
+_WINDOW = 16
+"""Row groups that are shuffled together; bounds memory on corpora of any size."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Piece ids, int64, PAD behind each sequence. B sentences, S source, T target positions."""
+
+    source_BS: Tensor
+    target_in_BT: Tensor
+    """BOS, then the target without its last piece."""
+    target_BT: Tensor
+    """The target; it ends in EOS."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy to a device, without waiting for it."""
+        moved = (x.to(device, non_blocking=True) for x in (self.source_BS, self.target_in_BT))
+        return Batch(*moved, self.target_BT.to(device, non_blocking=True))
+
+
+class ShardReader:
+    """All batches of some shard folders, by index.
+
+    Raises DataError if there are none, ArtifactError if a part cannot be read.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._parts = [part for folder in folders for part in part_files(folder)]
+        groups: list[tuple[int, int, int]] = []
+        counts: list[np.ndarray] = []
+        for part, path in enumerate(self._parts):
+            file = _open(path)
+            counts.append(file.read(["tokens"])["tokens"].to_numpy())
+            rows = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+            groups += [(part, group, count) for group, count in enumerate(rows)]
+        self._groups = groups
+        self._starts = np.cumsum([0] + [count for *_, count in groups])
+        self.tokens = np.concatenate([*counts, np.zeros(0, np.int32)])
+        """Target tokens of each batch, without padding."""
+        if not len(self.tokens):
+            raise DataError(f"no batches in {', '.join(map(str, folders))}: nothing to train on")
+        self._read_group = lru_cache(2 * _WINDOW)(self._load_group)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return a batch on the CPU."""
+        group = int(np.searchsorted(self._starts, index, side="right")) - 1
+        table, row = self._read_group(group), index - int(self._starts[group])
+        source_BS = _padded(table["source"][row].values)
+        target_BT = _padded(table["target"][row].values)
+        begin = torch.full((len(target_BT), 1), BOS)
+        # A PAD that slides into the input stands behind EOS, where nothing is predicted.
+        return Batch(source_BS, torch.cat([begin, target_BT[:, :-1]], 1), target_BT)
+
+    def step(self, update: int, batches: int, seed: int) -> list[int]:
+        """Return the indices of the batches of optimiser step `update` (from 0)."""
+        positions = range(update * batches, (update + 1) * batches)
+        return [int(self._order(p // len(self), seed)[p % len(self)]) for p in positions]
+
+    @lru_cache(2)  # noqa: B019 (a reader lives as long as its run)
+    def _order(self, epoch: int, seed: int) -> np.ndarray:
+        """Permute the row groups, then the batches within windows of them."""
+        random = np.random.default_rng([seed, epoch])
+        groups = random.permutation(len(self._groups))
+        windows = []
+        for first in range(0, len(groups), _WINDOW):
+            window = [
+                np.arange(self._starts[group], self._starts[group + 1])
+                for group in groups[first : first + _WINDOW]
+            ]
+            windows.append(random.permutation(np.concatenate(window)))
+        return np.concatenate(windows)
+
+    def _load_group(self, group: int) -> pa.Table:
+        part, row_group, _ = self._groups[group]
+        return _open(self._parts[part]).read_row_group(row_group)
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ArtifactError(f"{path}: not a whole Parquet file: {error}") from None
+
+
+def _padded(sentences: pa.ListArray) -> Tensor:
+    """[B sentences] of int32 lists -> int64 [B, longest]."""
+    lengths = np.diff(sentences.offsets.to_numpy())
+    inside = np.arange(lengths.max()) < lengths[:, None]
+    padded = np.full(inside.shape, PAD, np.int64)
+    padded[inside] = sentences.flatten().to_numpy()
+    return torch.from_numpy(padded)

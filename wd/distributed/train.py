@@ -1,0 +1,90 @@
+"""Ray Train: one training job on some workers, restarted where it stopped when one is lost."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from wd import errors
+from wd.config import RayConfig
+from wd.distributed.runtime import ensure_ray
+from wd.training.job import OnValidation, Trained, TrainingJob, result_of, run_job
+from wd.training.loop import check_share
+from wd.training.world import World
+
+
+def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None = None) -> Trained:
+    """Carry out a job; with `config.workers` 0 in this process, else through Ray Train.
+
+    A job whose folder holds checkpoints goes on from them; a finished one is not run again.
+    `on_validation` is called in this process only without workers. Raises the workers'
+    UserError, or UserError when workers are lost more than `config.max_failures` times.
+    """
+    if (done := result_of(job)) is not None:
+        return done
+    check_share(job.config, max(config.workers, 1))
+    if config.workers:
+        _fit_on_workers(job, config)
+    else:
+        device = torch.device("cuda" if config.gpu else "cpu")
+        run_job(job, World(device=device), on_validation or _ignore)
+    done = result_of(job)
+    assert done is not None
+    return done
+
+
+def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
+    ensure_ray(config)
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    resources = {"CPU": config.cpus_per_worker} | ({"GPU": 1} if config.gpu else {})
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": job, "threads": max(1, int(config.cpus_per_worker))},
+        scaling_config=ScalingConfig(
+            num_workers=config.workers, use_gpu=config.gpu, resources_per_worker=resources
+        ),
+        torch_config=TorchConfig(timeout_s=600),
+        run_config=RunConfig(
+            # Our checkpoints say where to go on; Ray's own record of a run is never resumed.
+            name=uuid.uuid4().hex[:8],
+            storage_path=str(job.scratch / "ray"),
+            failure_config=FailureConfig(
+                max_failures=config.max_failures, controller_failure_limit=config.max_failures
+            ),
+        ),
+    )
+    try:
+        outcome = trainer.fit().return_value or {}
+    except Exception as error:
+        if type(error).__name__ not in (
+            "TrainingFailedError",
+            "WorkerGroupError",
+            "ControllerError",
+        ):
+            raise
+        raise errors.UserError(f"training the {job.name} failed on its workers: {error}") from error
+    if "kind" in outcome:
+        raise getattr(errors, outcome["kind"], errors.UserError)(outcome["message"])
+
+
+def _work(settings: dict[str, Any]) -> dict[str, str]:
+    """Run in each worker; a user's mistake comes back as data: it is not worth a restart."""
+    import ray.train
+    from ray.train.torch import get_device
+
+    torch.set_num_threads(settings["threads"])
+    context = ray.train.get_context()
+    world = World(context.get_world_rank(), context.get_world_size(), get_device())
+    report: Callable[[dict[str, Any]], None] = ray.train.report
+    try:
+        run_job(settings["job"], world, report)
+    except errors.UserError as error:
+        return {"kind": type(error).__name__, "message": str(error)}
+    return {}
+
+
+def _ignore(figures: dict[str, Any]) -> None:
+    del figures

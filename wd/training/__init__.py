@@ -1,0 +1,1 @@
+"""One training loop for teacher, generator and student; it knows nothing of Ray."""

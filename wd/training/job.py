@@ -1,0 +1,156 @@
+"""One training run as plain data, and how any worker carries it out."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wd.config import GeneratorConfig, ModelConfig, TrainingConfig
+from wd.data.batches import ShardReader
+from wd.generator import ParameterGenerator
+from wd.model.directory import load_model, load_weights, save_weights
+from wd.model.transformer import Transformer
+from wd.tracking import TrackerHandle, attach
+from wd.training.checkpoint import CheckpointFolder
+from wd.training.loop import Hooks, train
+from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee, mean_state
+from wd.training.validation import HeldOut, validate
+from wd.training.world import World
+
+OnValidation = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What to train; a worker process needs nothing else."""
+
+    name: str
+    """For progress lines: teacher, generator or student."""
+    config: TrainingConfig
+    model: ModelConfig
+    """The translation model that is trained or generated."""
+    train: tuple[Path, ...]
+    """Shard folders, read as one."""
+    held_out: HeldOut
+    scratch: Path
+    """Checkpoints and the result; the same folder goes on where it stopped."""
+    start: Path | None = None
+    """Weights to start from; default: random."""
+    teacher: Path | None = None
+    """Phase 1: the teacher's model directory."""
+    generator: GeneratorConfig | None = None
+    """Phase 1: how to generate."""
+    tracker: TrackerHandle | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run's files, below the job's scratch folder."""
+
+    folder: Path
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The translation model's weights."""
+        return load_weights(self.folder / "weights.safetensors")
+
+    @property
+    def module(self) -> dict[str, Tensor]:
+        """The trained module's: the generator's in phase 1, else the same weights."""
+        return load_weights(self.folder / "module.safetensors")
+
+
+def result_of(job: TrainingJob) -> Trained | None:
+    """Return what a finished job left, None while it is not finished."""
+    folder = job.scratch / "result"
+    if not folder.is_dir():
+        return None
+    return Trained(folder, json.loads((folder / "figures.json").read_text("utf-8")))
+
+
+def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None:
+    """Train, average the last checkpoints, validate the average, and leave the result.
+
+    `on_validation` is called on every worker; only rank 0 gets figures, the others {}.
+    """
+    trainee = _trainee(job, world)
+    checkpoints = CheckpointFolder(job.scratch / "checkpoints", job.config.average_last)
+    tracker = attach(job.tracker if world.rank == 0 else None)
+
+    def check(update: int) -> dict[str, Any]:
+        if world.rank:
+            on_validation({})
+            return {}
+        figures = validate(
+            job.model, trainee.weights(), job.held_out, job.config.bleu_sentences, world.device
+        )
+        _say(job.name, f"update {update}: validation " + _listed(figures))
+        tracker.log_metrics({"validation": figures}, step=update)
+        figures = {"phase": job.name, "update": update} | figures
+        on_validation(figures)
+        return figures
+
+    def progress(figures: dict[str, float]) -> None:
+        if world.rank == 0:
+            tracker.log_metrics({"training": figures}, step=int(figures["update"]))
+            _say(job.name, _progress_line(figures, job.config.updates))
+
+    started = time.monotonic()
+    hooks = Hooks(validate=check, progress=progress)
+    reader = ShardReader(job.train)
+    history = train(trainee, reader, job.config, checkpoints, hooks, world)
+    if world.rank == 0:
+        trainee.module.load_state_dict(mean_state(checkpoints.last_weights()))
+        seconds = time.monotonic() - started
+        _leave_result(job, trainee, world, {"history": history, "training_seconds": seconds})
+
+
+def _leave_result(
+    job: TrainingJob, trainee: Trainee, world: World, figures: dict[str, Any]
+) -> None:
+    weights = trainee.weights()
+    averaged = validate(job.model, weights, job.held_out, job.config.bleu_sentences, world.device)
+    _say(job.name, f"average of the last {job.config.average_last}: " + _listed(averaged))
+    partial = job.scratch / ".result.partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    save_weights(partial / "weights.safetensors", weights)
+    save_weights(partial / "module.safetensors", trainee.module.state_dict())
+    figures = {"validation": averaged} | figures
+    (partial / "figures.json").write_text(json.dumps(figures), "utf-8")
+    partial.rename(job.scratch / "result")
+
+
+def _trainee(job: TrainingJob, world: World) -> Trainee:
+    torch.manual_seed(job.config.seed)
+    if job.generator is not None:
+        assert job.teacher is not None
+        teacher, weights = load_model(job.teacher)
+        generator = ParameterGenerator(teacher, job.model, weights, job.generator)
+        return GeneratorTrainee(generator, job.config, world)
+    model = Transformer(job.model, job.config.dropout)
+    if job.start is not None:
+        model.load_state_dict(load_weights(job.start))
+    return ModelTrainee(model, job.config, world)
+
+
+def _progress_line(figures: dict[str, float], updates: int) -> str:
+    left = timedelta(seconds=round(figures["seconds_left"]))
+    return (
+        f"update {figures['update']:.0f} of {updates}, loss {figures['loss']:.3f}, "
+        f"{figures['tokens_per_second']:,.0f} target tokens/s, {left} left"
+    )
+
+
+def _listed(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+
+
+def _say(name: str, line: str) -> None:
+    print(f"{name}: {line}", flush=True)

@@ -1,0 +1,132 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed
+
+from wd.config import TrainingConfig
+from wd.data.batches import ShardReader
+from wd.errors import ConfigError, UserError
+from wd.training.checkpoint import CheckpointFolder
+from wd.training.schedule import learning_rate
+from wd.training.trainee import Trainee
+from wd.training.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What happens beside the training; each is called on every worker."""
+
+    validate: Callable[[int], dict[str, Any]]
+    """After `update` steps; returns figures (rank 0) or nothing."""
+    progress: Callable[[dict[str, float]], None]
+    """Every `log_every` updates: update, loss, learning_rate, tokens_per_second, seconds_left."""
+
+
+def train(
+    trainee: Trainee,
+    reader: ShardReader,
+    config: TrainingConfig,
+    checkpoints: CheckpointFolder,
+    hooks: Hooks,
+    world: World,
+) -> list[dict[str, Any]]:
+    """Train until `config.updates`, from the newest checkpoint if there is one.
+
+    Returns the validations' figures. Raises ConfigError if the workers cannot share the batches,
+    UserError if the loss stops being a number.
+    """
+    check_share(config, world.size)
+    optimizer = torch.optim.AdamW(
+        trainee.module.parameters(),
+        lr=config.learning_rate,
+        betas=config.adam_betas,
+        eps=1e-9,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    update, history = checkpoints.restore(trainee.module, optimizer)
+    meter = _Meter(config, update, world)
+    trainee.module.train()
+    while update < config.updates:
+        indices = reader.step(update, config.batches_per_update, config.seed)
+        tokens = int(reader.tokens[indices].sum())
+        # Fixing the random numbers of each update makes a resumed run equal an unbroken one.
+        torch.manual_seed((config.seed * 1_000_003 + update) * 1009 + world.rank)
+        mine = [reader[index] for index in indices[world.rank :: world.size]]
+        # Workers' gradients are averaged; this makes them the gradient of the mean loss per token.
+        loss = trainee.backward(mine, world.size / tokens)
+        update += 1
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(update, config)
+        if config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(trainee.module.parameters(), config.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        meter.add(loss, tokens)
+        if update % config.validate_every == 0 or update == config.updates:
+            meter.report(update, hooks.progress)
+            figures = hooks.validate(update)
+            if world.rank == 0:
+                history.append(figures)
+                checkpoints.save(update, trainee.module, optimizer, history)
+            trainee.module.train()
+        elif update % config.log_every == 0:
+            meter.report(update, hooks.progress)
+    return history
+
+
+def check_share(config: TrainingConfig, workers: int) -> None:
+    """Raise ConfigError unless the workers can take equally many batches per update."""
+    if config.batches_per_update % workers:
+        raise ConfigError(
+            f"batches_per_update: {config.batches_per_update} batches cannot be shared evenly "
+            f"by {workers} workers; make it a multiple of ray.workers"
+        )
+
+
+class _Meter:
+    """Loss and speed since the last report; looks at the device only when it reports."""
+
+    def __init__(self, config: TrainingConfig, update: int, world: World) -> None:
+        self._config = config
+        self._world = world
+        self._loss = torch.zeros((), device=world.device)
+        self._start(update)
+
+    def _start(self, update: int) -> None:
+        self._loss.zero_()
+        self._tokens = 0
+        self._update = update
+        self._began = time.monotonic()
+
+    def add(self, loss: torch.Tensor, tokens: int) -> None:
+        self._loss += loss
+        self._tokens += tokens
+
+    def report(self, update: int, progress: Callable[[dict[str, float]], None]) -> None:
+        if self._world.size > 1:
+            torch.distributed.all_reduce(self._loss)
+        loss = self._loss.item() / max(self._tokens, 1)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"training diverged before update {update}: the loss is {loss}; lower "
+                "learning_rate, raise warmup_updates, or set clip_norm: 1.0"
+            )
+        seconds = time.monotonic() - self._began
+        per_update = seconds / max(update - self._update, 1)
+        progress(
+            {
+                "update": update,
+                "loss": loss,
+                "learning_rate": learning_rate(update, self._config),
+                "tokens_per_second": self._tokens / max(seconds, 1e-9),
+                "seconds_left": per_update * (self._config.updates - update),
+            }
+        )
+        self._start(update)

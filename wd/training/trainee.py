@@ -1,0 +1,104 @@
+"""What a run trains: a model's own weights, or the generator that makes them (phase 1)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.parallel import DistributedDataParallel
+
+from wd.config import TrainingConfig
+from wd.data.batches import Batch
+from wd.generator import ParameterGenerator
+from wd.model.transformer import Transformer
+from wd.training.loss import cross_entropy
+from wd.training.world import World, autocast
+
+
+class Trainee(ABC):
+    """A module whose parameters an optimiser updates from the loss of a translation model."""
+
+    def __init__(self, module: nn.Module, config: TrainingConfig, world: World) -> None:
+        self.module = module.to(world.device)
+        self._config = config
+        self._device = world.device
+        self._shared: nn.Module = self.module
+        if world.size > 1:
+            self._shared = DistributedDataParallel(self.module, broadcast_buffers=False)
+
+    @abstractmethod
+    def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
+        """Add d(scale x summed loss) / d(parameter), averaged over workers, to every `grad`.
+
+        Returns the unscaled loss over this worker's batches, summed over target pieces.
+        """
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """Return the translation model's state dict as it is now, detached."""
+
+    def _loss(self, logits_BTV: Tensor, batch: Batch) -> Tensor:
+        return cross_entropy(logits_BTV, batch.target_BT, self._config.label_smoothing)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast(self._config.precision, self._device)
+
+
+class ModelTrainee(Trainee):
+    """A teacher, or a student in phase 2: all weights are trained."""
+
+    module: Transformer
+
+    def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
+        """See `Trainee.backward`; workers exchange gradients once, with the last batch."""
+        total = torch.zeros((), device=self._device)
+        for left, batch in zip(reversed(range(len(batches))), batches, strict=True):
+            batch = batch.to(self._device)
+            ddp = self._shared if isinstance(self._shared, DistributedDataParallel) else None
+            with ddp.no_sync() if ddp and left else nullcontext():
+                with self._autocast():
+                    loss = self._loss(self._shared(batch.source_BS, batch.target_in_BT), batch)
+                (loss * scale).backward()
+            total += loss.detach()
+        return total
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the module's own state dict."""
+        return self.module.state_dict()
+
+
+class GeneratorTrainee(Trainee):
+    """Phase 1: the generator makes the weights once per optimiser step, however many batches."""
+
+    module: ParameterGenerator
+
+    def __init__(self, module: ParameterGenerator, config: TrainingConfig, world: World) -> None:
+        super().__init__(module, config, world)
+        self._student = Transformer(module.student, config.dropout).to(world.device).train()
+
+    def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
+        """See `Trainee.backward`: gradients gather on the generated weights, then go through."""
+        generated = self._shared()
+        leaves = {name: weight.detach().requires_grad_() for name, weight in generated.items()}
+        total = torch.zeros((), device=self._device)
+        for batch in batches:
+            batch = batch.to(self._device)
+            with self._autocast():
+                inputs = (batch.source_BS, batch.target_in_BT)
+                loss = self._loss(functional_call(self._student, leaves, inputs), batch)
+            (loss * scale).backward()
+            total += loss.detach()
+        torch.autograd.backward(list(generated.values()), [leaf.grad for leaf in leaves.values()])
+        return total
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, Tensor]:
+        """Return the materialised student."""
+        return self.module.materialize()
+
+
+def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Average state dicts of one shape, weight by weight."""
+    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}

@@ -1,0 +1,88 @@
+"""Validation: loss over the held-out batches, BLEU over the first held-out sentences."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from wd.config import ModelConfig
+from wd.data.batches import ShardReader
+from wd.data.schema import part_files
+from wd.data.tokenizer import Tokenizer
+from wd.decoding.engine import Translator
+from wd.evaluation.quality import score
+from wd.model.transformer import Transformer
+from wd.training.loss import cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The validation set, as batches and as text."""
+
+    shards: Path
+    """Folder of batch parts."""
+    corpus: Path
+    """Folder of sentence pair parts."""
+    tokenizer: Path
+    language: str
+    """The target's."""
+
+
+def validate(
+    model: ModelConfig,
+    weights: Mapping[str, Tensor],
+    held_out: HeldOut,
+    bleu_sentences: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return loss (nats per target piece, not smoothed), perplexity, and BLEU if asked for."""
+    loss = _loss(model, weights, held_out, device)
+    figures = {"loss": loss, "perplexity": math.exp(min(loss, 50.0))}
+    if bleu_sentences:
+        figures["bleu"] = _bleu(model, weights, held_out, bleu_sentences, device)
+    return figures
+
+
+@torch.inference_mode()
+def _loss(
+    config: ModelConfig, weights: Mapping[str, Tensor], held_out: HeldOut, device: torch.device
+) -> float:
+    model = Transformer(config).to(device).eval()
+    model.load_state_dict(weights)
+    reader = ShardReader([held_out.shards])
+    total = torch.zeros((), device=device)
+    for index in range(len(reader)):
+        batch = reader[index].to(device)
+        logits_BTV = model(batch.source_BS, batch.target_in_BT)
+        total += cross_entropy(logits_BTV, batch.target_BT, 0.0)
+    return total.item() / int(reader.tokens.sum())
+
+
+def _bleu(
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    held_out: HeldOut,
+    sentences: int,
+    device: torch.device,
+) -> float:
+    table = pq.read_table(part_files(held_out.corpus), columns=["source", "target"])[:sentences]
+    translator = Translator.from_weights(
+        config,
+        weights,
+        Tokenizer.load(held_out.tokenizer),
+        device=device.type,
+        threads=torch.get_num_threads(),
+    )
+    hypotheses = translator.translate(
+        table["source"].to_pylist(),
+        beam_size=1,
+        length_penalty=1.0,
+        max_length=256,
+        batch_tokens=4096,
+    )
+    texts = [hypothesis.text for hypothesis in hypotheses]
+    return score(texts, table["target"].to_pylist(), held_out.language).bleu
