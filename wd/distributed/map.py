@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -94,7 +95,10 @@ class _PartInActor(_Part):
     """The same, with a worker that is built once."""
 
     def __init__(self, worker: Callable[..., Worker], args: tuple[Any, ...], out: Path) -> None:
-        super().__init__(worker(*args), out)
+        # At the first part and not here: an error in an actor's constructor kills the actor, and
+        # Ray tells of that only.
+        built = cache(lambda: worker(*args))
+        super().__init__(lambda part, made: built()(part, made), out)
 
 
 def _make(worker: Worker, part: Path, final: Path) -> None:
