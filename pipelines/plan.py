@@ -66,7 +66,7 @@ def _training(
 ) -> dict[str, Any]:
     tokens = settings.updates * settings.batches_per_update * recipe.shards.batch_tokens
     flops = tokens * training_flops(model, length)
-    told = {"updates": settings.updates, "target_tokens": tokens, "flops": flops}
+    told: dict[str, Any] = {"updates": settings.updates, "target_tokens": tokens, "flops": flops}
     if tflops is not None:
         told["hours"] = round(flops / (tflops * 1e12) / 3600, 2)
     return told
