@@ -99,7 +99,7 @@ class Store:
         if self._is_local:
             return Path(self._base)
         digest = hashlib.sha256(self.root.encode()).hexdigest()[:12]
-        return _cache_folder() / "roots" / digest
+        return cache_folder() / "roots" / digest
 
     def find(self, identity: Identity) -> Artifact | None:
         """Return the finished artifact of this identity, whatever its label, or None."""
@@ -221,14 +221,15 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, base.rstrip("/")
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return this user's folder for what can be fetched again."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "weight-distillation"
 
 
 def _fetch(filesystem: pafs.FileSystem, source: str, name: str) -> Path:
-    target = _cache_folder() / "artifacts" / name
-    with FileLock(_cache_folder() / f"{name.replace('/', '-')}.lock"):
+    target = cache_folder() / "artifacts" / name
+    with FileLock(cache_folder() / f"{name.replace('/', '-')}.lock"):
         if (target / MANIFEST).is_file():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
