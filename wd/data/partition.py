@@ -1,0 +1,93 @@
+"""Filtering and removing duplicates, part by part, in bounded memory.
+
+`Scatter` filters a part of the raw corpus and sorts its pairs by where they belong: a split and,
+within it, a part, both chosen by a hash of the source. `Gather` collects one such part from all
+scattered files. Equal sources, and so equal pairs, meet in the same part: what a worker holds
+is one part, however big the corpus.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wd.config import FilterConfig
+from wd.data.filters import cleaned, why_removed
+from wd.data.schema import CORPUS
+from wd.data.split import Partition, pair_id, part_label, source_key
+
+_KEY = pa.field("key", pa.uint64())
+_LABEL = pa.field("label", pa.string())
+_SCATTERED = pa.schema([*CORPUS, _KEY, _LABEL])
+COMPRESSION = "zstd"
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Worker: a raw part (source, target, origin) in, the kept pairs out, a row group per label."""
+
+    filters: FilterConfig
+    partition: Partition
+    held_out: Path
+    """NumPy file with the source keys of the given validation and test files."""
+
+    def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
+        """Return how many pairs each filter removed."""
+        removed: Counter[str] = Counter()
+        held_out = set(np.load(self.held_out).tolist())
+        groups: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        raw = pq.read_table(part_in)
+        for pair in zip(*(raw[name].to_pylist() for name in raw.column_names), strict=True):
+            source, target, origin = cleaned(pair[0]), cleaned(pair[1]), pair[2]
+            reason = why_removed(source, target, self.filters)
+            if reason is None:
+                key = source_key(source)
+                if key in held_out:
+                    reason = "held_out"
+            if reason is not None:
+                removed[reason] += 1
+                continue
+            label = part_label(*self.partition.place(key))
+            groups[label].append((pair_id(source, target), source, target, origin, key, label))
+        with pq.ParquetWriter(part_out, _SCATTERED, compression=COMPRESSION) as writer:
+            for label in sorted(groups):
+                columns = list(map(list, zip(*groups[label], strict=True)))
+                writer.write_table(pa.table(columns, schema=_SCATTERED))
+        return {"removed": dict(removed)}
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Worker: the name of a part in, that part of the corpus out."""
+
+    scattered: Sequence[Path]
+    filters: FilterConfig
+
+    def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
+        """Return how many pairs were kept and how many removed."""
+        label = part_in.name
+        found = [pq.read_table(path, filters=[("label", "=", label)]) for path in self.scattered]
+        table = pa.concat_tables(found)
+        removed = {}
+        if self.filters.drop_duplicates:
+            kept = _first_of_each(table, "id")
+            removed["duplicate"], table = len(table) - len(kept), kept
+        if not label.startswith("train-"):
+            # Else the same source, differently translated, would be scored several times.
+            kept = _first_of_each(table, "key")
+            removed["repeated_source"], table = len(table) - len(kept), kept
+        pq.write_table(table.select(CORPUS.names).cast(CORPUS), part_out, compression=COMPRESSION)
+        return {"removed": removed, "kept": len(table)}
+
+
+def _first_of_each(table: pa.Table, column: str) -> pa.Table:
+    """Return the first row for each value of the column, in the rows' order."""
+    rows = table.select([column]).append_column("row", pa.array(range(len(table)), pa.int64()))
+    first = rows.group_by(column).aggregate([("row", "min")])["row_min"]
+    return table.take(first.take(pc.sort_indices(first)))

@@ -1,0 +1,56 @@
+"""Ids, and the split by source: equal sources always fall on the same side."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from wd.data.sources import Split
+
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+def pair_id(source: str, target: str) -> str:
+    """Return 16 hex digits of a hash of the pair."""
+    return blake2b(f"{source}\n{target}".encode(), digest_size=8).hexdigest()
+
+
+def source_key(source: str) -> int:
+    """Return a 64-bit hash of the source, blind to case, punctuation and character width."""
+    folded = source if source.isascii() else unicodedata.normalize("NFKC", source)
+    words = _NOT_WORD.sub(" ", folded.casefold()).strip()
+    return int.from_bytes(blake2b((words or source).encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Where a pair goes, by nothing but its source: a split, and a part of that split."""
+
+    valid_fraction: float
+    test_fraction: float
+    parts: dict[Split, int]
+    """Parts per split; 0 where none is held out."""
+
+    def place(self, key: int) -> tuple[Split, int]:
+        """Return split and part index. The key's upper half chooses one, the lower the other."""
+        share = (key >> 32) / 2**32
+        split: Split = "train"
+        if share < self.test_fraction:
+            split = "test"
+        elif share < self.test_fraction + self.valid_fraction:
+            split = "valid"
+        return split, (key & 0xFFFFFFFF) % self.parts[split]
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each part: `train-00000`, ..., `valid-00000`, ..."""
+        return [
+            part_label(split, index)
+            for split, count in self.parts.items()
+            for index in range(count)
+        ]
+
+
+def part_label(split: Split, index: int) -> str:
+    """Return the name that a part has before it lies in its split's folder."""
+    return f"{split}-{index:05d}"
