@@ -1,8 +1,8 @@
 """Compare teacher, KD student and WD student on the test set."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipelines.cli import main
@@ -12,8 +12,10 @@ from pipelines.student import student
 from pipelines.teacher import teacher
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
-from wd.evaluation.compare import System, TestSet, compare
-from wd.evaluation.report import Report, read_report, table, write_report
+from wd.data.schema import part_files
+
+if TYPE_CHECKING:
+    from wd.evaluation.report import Report
 
 VERSION = 1
 
@@ -46,23 +48,31 @@ def evaluation(run: Run) -> Artifact:
         },
         inputs={"corpus": text, **models},
         build=build,
+        label=f"{recipe.name}-{recipe.student}",
     )
 
 
 def print_table(artifact: Artifact) -> None:
     """Print an evaluation's table on standard output, and where its page is."""
+    from wd.evaluation.report import read_report, table
+
     console = Console(soft_wrap=True)
     console.print(table(read_report(artifact.path)))
     console.print(f"report: {artifact.path / 'report.html'}", highlight=False)
 
 
-def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> Report:
-    pairs = pq.read_table(text.path / "test", columns=["source", "target"])
+def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> "Report":
+    import pyarrow.parquet as pq
+
+    from wd.evaluation.compare import System, TestSet, compare
+    from wd.evaluation.report import write_report
+
+    tables = [pq.read_table(part) for part in part_files(text.path / "test")]
     report, texts = compare(
         [System(name, model.path, model.name) for name, model in models.items()],
         TestSet(
-            sources=pairs["source"].to_pylist(),
-            references=pairs["target"].to_pylist(),
+            sources=[line for table in tables for line in table["source"].to_pylist()],
+            references=[line for table in tables for line in table["target"].to_pylist()],
             source_language=recipe.source_language,
             target_language=recipe.target_language,
         ),
@@ -77,7 +87,7 @@ def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: 
     return report
 
 
-def _metrics(report: Report) -> Metrics:
+def _metrics(report: "Report") -> Metrics:
     return {
         row.name: {
             "bleu": row.quality.bleu,
