@@ -29,5 +29,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What a generator step costs beside a fine-tuning step; ends in one line of JSON.
+bench: install
+	$(BIN)/python tests/benchmarks/phase_one.py
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
