@@ -30,7 +30,7 @@ def read_catalogs(entry: Entry, removed: Counter[str]) -> Iterator[Pair]:
 
     Counts the others in `removed`: untranslated, fuzzy, obsolete, key without English text,
     placeholders that differ, no words. Markup is taken out and placeholders are numbered.
-    Raises DataError for a damaged file or a wheel without the language.
+    A wheel without the language yields nothing. Raises DataError for a damaged file.
     """
     (path,) = entry.paths
     language = catalog_language(entry.languages)
@@ -42,7 +42,8 @@ def read_catalogs(entry: Entry, removed: Counter[str]) -> Iterator[Pair]:
     for name, kind, data in catalogs:
         for english, other, line in _messages(_parse(data, kind, f"{path}: {name}"), removed):
             if pair := plain_pair(english, other, removed):
-                yield (*(reversed(pair) if swap else pair), f"{name}:{line}")  # type: ignore[misc]
+                source, target = reversed(pair) if swap else pair
+                yield source, target, f"{name}:{line}"
 
 
 def _wheel_catalogs(path: Path, language: str) -> Iterator[tuple[str, str, bytes]]:
@@ -63,8 +64,6 @@ def _wheel_catalogs(path: Path, language: str) -> Iterator[tuple[str, str, bytes
                 yield f"{path.name}/{name}", "mo" if compiled else "po", wheel.read(name)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path}: not a readable wheel: {error}") from None
-    if not best:
-        raise DataError(f"{path}: holds no message catalog for the language {language}")
 
 
 def _parse(data: bytes, kind: str, where: str) -> polib.POFile | polib.MOFile:
@@ -114,6 +113,6 @@ def _plural_rule(header: str) -> tuple[int, int]:
     if not found:
         return 0, 2
     try:
-        return int(gettext.c2py(found[2].strip())(1)), int(found[1])  # type: ignore[attr-defined]
+        return int(gettext.c2py(found[2].strip())(1)), int(found[1])
     except ValueError:
         return 0, int(found[1])

