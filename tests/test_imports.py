@@ -28,7 +28,7 @@ DOORS = {
 }
 """Library -> who may import it."""
 
-TUNE_SPACES_MAY_IMPORT = ("tune_spaces", "wd.config", "ray.tune")
+TUNE_SPACES_MAY_IMPORT = ("tune_spaces", "wd.config", "wd.errors", "ray.tune")
 
 
 def imports(path: Path, module: str) -> Iterator[str]:
