@@ -21,12 +21,19 @@ Init = Literal["random", "copy", "generated"]
 
 
 class FilterConfig(Config):
-    """Which sentence pairs are dropped. Lengths count white-space separated words."""
+    """Which sentence pairs are dropped.
+
+    Words are separated by white space; where the script has none (Chinese, Japanese, Thai), two
+    characters count as a word.
+    """
 
     min_words: PositiveInt = 1
+    """A pair is dropped if both sides have fewer."""
     max_words: PositiveInt = 250
+    """A pair is dropped if either side has more."""
     max_ratio: Annotated[float, Field(ge=1.0)] = 4.0
-    """Longest allowed ratio between the sides' lengths in characters (short pairs are exempt)."""
+    """Longest allowed ratio between the sides' lengths in characters (short pairs are exempt).
+    A character of a script without spaces counts as three."""
     drop_identical: bool = True
     """Drop pairs whose target is the source."""
     drop_duplicates: bool = True

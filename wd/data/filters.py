@@ -19,7 +19,7 @@ def why_removed(source: str, target: str, config: FilterConfig) -> str | None:
     if config.drop_identical and source == target:
         return "identical"
     words = count_words(source), count_words(target)
-    if min(words) < config.min_words:
+    if max(words) < config.min_words:  # one side may be one word: "order status", "Bestellstatus"
         return "short"
     if max(words) > config.max_words:
         return "long"
