@@ -1,0 +1,217 @@
+"""Search student shapes, groupings and optimization settings by validation BLEU.
+
+Everything up to the pseudo-data is made once. Each trial then runs both phases in a process of
+its own through the ordinary stages, so its artifacts are those of a run with its overrides.
+The test set is not looked at.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.cli import main
+from pipelines.context import Run
+from wd.config import Recipe, TrainingConfig, overridden
+from wd.errors import ConfigError, UserError
+from wd.model.sizes import count_parameters
+from wd.tracking import Tracker
+
+METRIC = "bleu"
+_PHASES = ("generator.training", "fine_tuning")
+
+
+def sweep(
+    recipe: Recipe,
+    spaces: Sequence[str],
+    *,
+    trials: int,
+    updates: int | None = None,
+    concurrent: int | None = None,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """Run the trials and return them all, the best one first, with the overrides that make it.
+
+    `updates` replaces those of each phase, whose other settings are scaled along. The same
+    arguments again go on with a killed sweep; more trials add to a finished one.
+    Raises ConfigError for an unknown space, UserError if no trial finished.
+    """
+    short = _with_updates(recipe, updates)
+    phases = (short.generator.training, short.fine_tuning)
+    if not all(phase.bleu_sentences for phase in phases):
+        raise ConfigError("bleu_sentences must not be 0: a sweep compares trials by BLEU")
+    told: dict[str, Any] = {"spaces": sorted(set(spaces)), "updates": updates, "seed": seed}
+    with Run(recipe) as run:
+        points = _points(run, short, told, trials)
+        _make_inputs(run)
+        key = _key(short, told)
+        with run.tracker.child(f"sweep {' '.join(told['spaces'])}", key=key) as tracker:
+            tracker.log_params(told)
+            ends = _search(run, short, points, tracker, key, concurrent)
+            return _summary(tracker, ends)
+
+
+def table(told: Mapping[str, Any]) -> Table:
+    """Return a sweep's result as a table for the terminal; columns that never vary are left out."""
+    points = [trial["overrides"] for trial in told["trials"]]
+    keys = [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
+    names = [".".join(key.split(".")[-2:]) for key in keys]
+    shown = Table("trial", "status", "BLEU", "compression", *names, title="validation BLEU")
+    for trial in told["trials"]:
+        metrics = trial["metrics"]
+        shown.add_row(
+            trial["key"],
+            trial["status"],
+            _figure(metrics.get(METRIC), 2),
+            _figure(metrics.get("compression"), 3),
+            *(_shown(trial["overrides"].get(key)) for key in keys),
+        )
+    return shown
+
+
+def trial(
+    recipe: Recipe, point: dict[str, Any], tracker: Tracker, report: Callable[[Any], None]
+) -> dict[str, Any]:
+    """Run both phases with a point's overrides and return what the student is and can do."""
+    from pipelines.generator import generator
+    from pipelines.student import student
+
+    changed = overridden(recipe, point)
+    first = changed.generator.training.updates
+    total = first + changed.fine_tuning.updates
+
+    def on_validation(figures: dict[str, Any]) -> None:
+        done = figures["update"] + (0 if figures["phase"] == "generator" else first)
+        tracker.log_metrics({"validation": figures}, step=done)
+        if done < total:  # else nothing is left to be saved by stopping
+            report({**figures, "update": done})
+
+    sizes = count_parameters(changed.teacher_model), count_parameters(changed.student_model)
+    compression = sizes[1] / sizes[0]
+    tracker.log_metrics({"parameters": sizes[1], "compression": compression})
+    quiet = Console(quiet=True)
+    with Run(changed, on_validation=on_validation, parent=tracker, console=quiet) as run:
+        phases = {"generator": generator(run), "student": student(run, "generated")}
+    made = {role: artifact.name for role, artifact in phases.items()}
+    bleu = phases["student"].metrics["validation"][METRIC]
+    tracker.log_metrics({METRIC: bleu})
+    tracker.set_tags({f"wd.artifact.{role}": name for role, name in made.items()})
+    return {METRIC: bleu, "parameters": sizes[1], "compression": compression, "artifacts": made}
+
+
+def _with_updates(recipe: Recipe, updates: int | None) -> Recipe:
+    """Return the recipe with another number of updates per phase, warm-up and so on in step."""
+    if updates is None:
+        return recipe
+    changes: dict[str, int] = {}
+    for key, phase in zip(_PHASES, (recipe.generator.training, recipe.fine_tuning), strict=True):
+        changes[f"{key}.updates"] = updates
+        for name in ("warmup_updates", "validate_every"):
+            changes[f"{key}.{name}"] = _scaled(phase, name, updates)
+    return overridden(recipe, changes)
+
+
+def _scaled(phase: TrainingConfig, name: str, updates: int) -> int:
+    return max(1, round(getattr(phase, name) * updates / phase.updates))
+
+
+def _points(run: Run, recipe: Recipe, told: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
+    from wd.distributed.runtime import ensure_ray
+
+    ensure_ray(recipe.ray)  # before the modules below import Ray: it says how Ray is to be used
+    from tune_spaces import search_space
+    from wd.distributed.points import draw
+
+    points = draw(search_space(recipe, told["spaces"], told["seed"]), trials, told["seed"])
+    if len(points) < trials:
+        run.console.print(f"the space holds {len(points)} different points: as many trials")
+    return points
+
+
+def _make_inputs(run: Run) -> None:
+    """Make what all trials share, here and once."""
+    from pipelines.shards import pseudo_shards, shards
+
+    shards(run)
+    pseudo_shards(run)
+
+
+def _key(recipe: Recipe, told: Mapping[str, Any]) -> str:
+    base = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
+    return json.dumps({"recipe": base, **told}, sort_keys=True)
+
+
+def _search(
+    run: Run,
+    recipe: Recipe,
+    points: list[dict[str, Any]],
+    tracker: Tracker,
+    key: str,
+    concurrent: int | None,
+) -> list[Any]:
+    from wd.distributed.tune import SearchConfig, search
+
+    phases = (recipe.generator.training, recipe.fine_tuning)
+    updates = sum(phase.updates for phase in phases)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    here: dict[str, Any] = {"root": run.store.root, "ray.workers": 0}
+    if recipe.corpus.dir is not None:
+        here["corpus.dir"] = str(Path(recipe.corpus.dir).absolute())
+    return search(
+        partial(trial, overridden(recipe, here)),
+        points,
+        config=SearchConfig(
+            metric=METRIC,
+            updates=updates,
+            grace_updates=max(phases[0].validate_every, updates // 4),
+            max_concurrent=concurrent,
+        ),
+        ray=recipe.ray,
+        tracker=tracker,
+        folder=run.store.folder / ".work" / "sweep" / digest,
+        announce=partial(run.console.print, highlight=False),
+    )
+
+
+def _summary(tracker: Tracker, ends: Sequence[Any]) -> dict[str, Any]:
+    """Return the trials, finished ones first and the best of them before the others."""
+    finished = [end for end in ends if end.status == "finished"]
+    if not finished:
+        raise UserError(
+            f"no trial of {len(ends)} finished: "
+            + "; ".join(f"{end.key} {end.status} {end.error}".strip() for end in ends)
+        )
+    ranked = sorted(
+        ends, key=lambda end: (end.status == "finished", end.metrics.get(METRIC, -1)), reverse=True
+    )
+    best = ranked[0]
+    tracker.log_metrics({f"best_{METRIC}": best.metrics[METRIC]})
+    tracker.set_tags({"wd.best_trial": best.key})
+    trials = [
+        {
+            "key": end.key,
+            "status": end.status,
+            "overrides": end.point,
+            "metrics": dict(end.metrics),
+            **({"error": end.error} if end.error else {}),
+        }
+        for end in ranked
+    ]
+    return {"best": trials[0], "trials": trials}
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main("sweep")

@@ -1,0 +1,270 @@
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wd.config import Recipe, TrackingConfig, overridden
+from wd.tracking import (
+    NullTracker,
+    Tracker,
+    TrackingError,
+    attach,
+    connect,
+    open_tracker,
+    tracking_place,
+)
+
+RECIPE = Recipe(name="it's", source_language="en", target_language="de")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("server")
+    uri = f"http://127.0.0.1:{free_port()}"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
+            *("--serve-artifacts", "--artifacts-destination", str(folder / "files")),
+            *("--host", "127.0.0.1", "--port", uri.rpartition(":")[2]),
+        ],
+        env=os.environ
+        | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{uri}/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail("the MLflow server did not start")
+        yield uri
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+@pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.slow)])
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    if request.param == "file":
+        return RECIPE
+    name = request.node.name  # one server for all tests
+    uri = request.getfixturevalue("server")
+    return RECIPE.model_copy(update={"tracking": TrackingConfig(uri=uri, experiment=name)})
+
+
+def read(recipe: Recipe, folder: Path, tracker: Tracker):
+    assert tracker.run_id
+    return connect(tracking_place(recipe, folder)[0]).get_run(tracker.run_id)
+
+
+def test_what_is_logged_can_be_read(recipe: Recipe, tmp_path: Path) -> None:
+    with open_tracker(recipe, tmp_path) as run, run.child("teacher", key="teacher/1") as stage:
+        stage.log_params({"shape": {"layers": 2, "wide": None}, "strange (key)!": "x" * 9000})
+        stage.log_params({"shape": {"layers": 3}})
+        stage.log_params({f"many.{number}": number for number in range(250)})
+        figures = {"bleu": 12.5, "flag": True, "text": "no", "train": {"pairs": 7, "list": [1]}}
+        stage.log_metrics(figures, step=4)
+        stage.set_tags({"wd.artifact": "teacher/1"})
+        note = tmp_path / "note.txt"
+        note.write_text("hello")
+        stage.log_file(note, "notes")
+    found = read(recipe, tmp_path, stage)
+    assert found.data.params["shape.layers"] == "2"
+    assert len(found.data.params["strange _key__"]) == 6000
+    assert found.data.params["many.249"] == "249"
+    assert found.data.metrics == {"bleu": 12.5, "train/pairs": 7.0}
+    assert found.data.tags["wd.artifact"] == "teacher/1"
+    assert found.data.tags["mlflow.parentRunId"] == run.run_id
+    client = connect(tracking_place(recipe, tmp_path)[0])
+    assert [file.path for file in client.list_artifacts(stage.run_id, "notes")] == [
+        "notes/note.txt"
+    ]
+
+
+def test_a_repeated_pipeline_continues_its_runs(recipe: Recipe, tmp_path: Path) -> None:
+    ids = []
+
+    def fail(attempt: int) -> None:
+        with open_tracker(recipe, tmp_path) as run, run.child("teacher", key="a") as stage:
+            ids.append((run, stage))
+            stage.log_metrics({"attempt": attempt})
+            raise ZeroDivisionError
+
+    for attempt in range(2):
+        with pytest.raises(ZeroDivisionError):
+            fail(attempt)
+    (run, stage), again = ids
+    assert (run.run_id, stage.run_id) == tuple(tracker.run_id for tracker in again)
+    assert read(recipe, tmp_path, run).info.status == "FAILED"
+    assert read(recipe, tmp_path, stage).info.status == "FAILED"
+    with open_tracker(recipe, tmp_path) as run:
+        assert read(recipe, tmp_path, run).info.status == "RUNNING"
+        with run.child("teacher", key="a") as stage, run.child("teacher", key="b") as other:
+            pass
+    assert (run.run_id, stage.run_id) == tuple(tracker.run_id for tracker in again)
+    assert other.run_id != stage.run_id
+    assert read(recipe, tmp_path, run).info.status == "FINISHED"
+
+
+def test_another_recipe_is_another_run_but_another_cluster_is_not(tmp_path: Path) -> None:
+    def opened(changes: dict[str, object]) -> str | None:
+        changed = overridden(RECIPE, changes)
+        with open_tracker(changed, tmp_path) as run:
+            return run.run_id
+
+    first = opened({})
+    assert opened({"ray.workers": 2}) == first
+    assert opened({"student": "small"}) != first
+
+
+def test_interrupted_and_abandoned_runs_are_killed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), open_tracker(RECIPE, tmp_path) as run:
+        raise KeyboardInterrupt
+    assert read(RECIPE, tmp_path, run).info.status == "KILLED"
+    with open_tracker(RECIPE, tmp_path) as run:
+        # What a killed process leaves: runs that nobody ended.
+        orphan = run.child("trial", key="t")
+        inner = orphan.__enter__().child("student", key="s")
+        left = [inner.__enter__()]
+        run.end_child("t", "KILLED")
+        run.end_child("unknown", "KILLED")
+        assert read(RECIPE, tmp_path, left[0]).info.status == "KILLED"
+        with run.child("done", key="d") as done:
+            pass
+        run.end_child("d", "KILLED")
+        assert read(RECIPE, tmp_path, done).info.status == "FINISHED"
+
+
+def test_another_process_writes_into_the_same_run(recipe: Recipe, tmp_path: Path) -> None:
+    with open_tracker(recipe, tmp_path) as run:
+        path = tmp_path / "handle"
+        path.write_bytes(pickle.dumps(run.handle()))
+        code = (
+            "import pickle, sys; from wd.tracking import attach\n"
+            "attach(pickle.load(open(sys.argv[1], 'rb'))).log_metrics({'x': 3})"
+        )
+        root = Path(__file__).parents[1]
+        subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, check=True, timeout=120)
+    assert read(recipe, tmp_path, run).data.metrics == {"x": 3.0}
+
+
+def test_a_run_in_a_file_of_another_machine_is_not_tracked(tmp_path: Path) -> None:
+    with open_tracker(RECIPE, tmp_path) as run:
+        handle = run.handle()
+    (tmp_path / "mlflow.db").unlink()
+    assert isinstance(attach(handle), NullTracker)
+    assert not (tmp_path / "mlflow.db").exists()
+    assert isinstance(attach(NullTracker().handle()), NullTracker)
+
+
+def test_processes_that_create_the_database_together(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from wd.config import Recipe\n"
+        "from wd.tracking import open_tracker\n"
+        "recipe = Recipe(name=sys.argv[1], source_language='en', target_language='de')\n"
+        "with open_tracker(recipe, Path(sys.argv[2])) as run: print(run.run_id)"
+    )
+    root = Path(__file__).parents[1]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name, str(tmp_path)],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in "ab"
+    ]
+    ids = [process.communicate(timeout=120)[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert all(ids)
+    assert ids[0] != ids[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("http://127.0.0.1:{port}", "cannot be reached.*start it"),
+        ("mlruns", "tracking.uri mlruns"),
+        ("oracle://x", "tracking.uri oracle://x"),
+    ],
+)
+def test_an_unusable_address_is_told_at_once(tmp_path: Path, uri: str, message: str) -> None:
+    changed = overridden(RECIPE, {"tracking.uri": uri.format(port=free_port())})
+    started = time.monotonic()
+    with pytest.raises(TrackingError, match=message), open_tracker(changed, tmp_path):
+        pytest.fail("this is not to be reached")
+    assert time.monotonic() - started < 15
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        changed = overridden(RECIPE, {"tracking.uri": uri})
+        with (
+            pytest.raises(TrackingError, match="cannot be reached"),
+            open_tracker(changed, tmp_path),
+        ):
+            pytest.fail("this is not to be reached")
+
+
+def test_something_else_that_answers_is_not_taken_for_mlflow(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert server.stdout
+        port = server.stdout.readline().split("port ")[1].split()[0]
+        uri = f"http://127.0.0.1:{port}"
+        changed = overridden(RECIPE, {"tracking.uri": uri})
+        with pytest.raises(TrackingError, match=uri), open_tracker(changed, tmp_path):
+            pytest.fail("this is not to be reached")
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_deleted_experiment_is_explained(tmp_path: Path) -> None:
+    with open_tracker(RECIPE, tmp_path) as run:
+        handle = run.handle()
+    assert handle
+    connect(handle.uri).delete_experiment(handle.experiment_id)
+    with (
+        pytest.raises(TrackingError, match="mlflow experiments restore"),
+        open_tracker(RECIPE, tmp_path),
+    ):
+        pytest.fail("this is not to be reached")
+
+
+def test_tracking_nothing_does_nothing(tmp_path: Path) -> None:
+    nothing = NullTracker()
+    with nothing.child("a", key="a") as child:
+        child.log_params({"a": 1})
+        child.log_metrics({"a": 1})
+        child.log_file(tmp_path / "none")
+        child.set_tags({"a": "b"})
+    assert child.run_id is None
