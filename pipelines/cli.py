@@ -3,6 +3,8 @@
 Commands only read arguments and print results. Everything heavy is imported inside them.
 """
 
+import json
+import shlex
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -159,6 +161,49 @@ def plan(
         return print_json(told)
     for table in planning.tables(told):
         Console().print(table)
+
+
+@app.command(
+    epilog=examples(
+        "wd sweep quickstart --trials 4",
+        "wd sweep quickstart --space student_shape --space grouping --trials 16 --updates 500",
+    )
+)
+def sweep(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(help="What to search: student_shape, grouping, optimization; repeatable."),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Different points to try.")] = 8,
+    updates: Annotated[
+        int | None, typer.Option(min=1, help="Updates of each phase, instead of the recipe's.")
+    ] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time; else as many as there is room for.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Search students by validation BLEU; teacher and pseudo-data are shared."""
+    from pipelines import sweep as sweeping
+
+    told = sweeping.sweep(
+        read_recipe(recipe, overrides or ()),
+        space or ["student_shape"],
+        trials=trials,
+        updates=updates,
+        concurrent=concurrent,
+        seed=seed,
+    )
+    if as_json:
+        return print_json(told)
+    Console().print(sweeping.table(told))
+    best = told["best"]
+    changes = [f"{key}={json.dumps(value)}" for key, value in best["overrides"].items()]
+    again = shlex.join(["wd", "run", recipe, *(overrides or ()), *changes])
+    print(f"best: {best['key']}, {best['metrics']['bleu']:.2f} BLEU. To make it: {again}")
 
 
 def _make(

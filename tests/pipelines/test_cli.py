@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines import cli
-from pipelines.recipe_arguments import shipped_recipes
+from pipelines.context import STAGES
+from pipelines.recipe_arguments import read_recipe, shipped_recipes
 
 COMMANDS = [
     *("run", "corpus", "tokenizer", "shards", "teacher", "pseudo", "generator", "student"),
@@ -34,6 +35,7 @@ def wd(*arguments: object) -> Result:
 def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE)
+    (tmp_path / "text.tsv").write_text("source\ttarget\nOne line.\tEine Zeile.\n")
     return path
 
 
@@ -89,20 +91,32 @@ def test_a_root_that_cannot_be_written(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_absent_data_says_what_to_put_where(recipe: Path, tmp_path: Path) -> None:
-    result = wd("corpus", recipe, f"root={tmp_path / 'root'}", f"corpus.dir={tmp_path}")
+    empty = tmp_path / "empty"
+    result = wd("corpus", recipe, f"root={tmp_path / 'root'}", f"corpus.dir={empty}")
     assert result.exit_code == 2, result.stderr
     assert "Put text.tsv there." in result.stderr
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
-def test_a_dry_run_of_every_recipe_touches_nothing(name: str, tmp_path: Path) -> None:
+def test_a_dry_run_says_what_is_to_do_and_touches_nothing(recipe: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    result = wd("run", name, "--dry-run", f"root={root}", f"corpus.dir={tmp_path}")
+    result = wd("run", recipe, "--dry-run", f"root={root}", f"corpus.dir={tmp_path}")
     assert result.exit_code == 0, result.stderr
     lines = result.stderr.splitlines()
     assert all(line.startswith("to do") for line in lines)
-    assert {line.split()[2].split("/")[0] for line in lines} >= {"corpus", "teacher", "student"}
+    assert [line.split()[2].split("/")[0] for line in lines].count("student") == 2
+    stages = {line.split()[2].split("/")[0] for line in lines}
+    assert stages >= set(STAGES)
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name != "quickstart"])
+def test_a_shipped_recipe_says_what_data_it_lacks(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    result = wd("run", name, f"root={root}", f"corpus.dir={tmp_path / 'empty'}")
+    assert result.exit_code == 2
+    assert read_recipe(name).corpus.hint.strip() in result.stderr
+    assert "Traceback" not in result.stderr
     assert not root.exists()
 
 
