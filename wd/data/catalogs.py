@@ -2,6 +2,7 @@
 
 import gettext
 import re
+import struct
 import tempfile
 import zipfile
 from collections import Counter
@@ -74,7 +75,7 @@ def _parse(data: bytes, kind: str, where: str) -> polib.POFile | polib.MOFile:
             file.write(data)
             file.flush()
             return polib.mofile(file.name)
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, struct.error) as error:
         raise DataError(f"{where}: not a valid .{kind} catalog: {error}") from None
 
 
@@ -84,12 +85,13 @@ def _messages(
     """Yield English text, translation and line of each usable message, plural forms too."""
     form_of_one, forms = _plural_rule(catalog.metadata.get("Plural-Forms", ""))
     for number, entry in enumerate(catalog, 1):
-        line = entry.linenum or number
-        default = _DEFAULT.search(entry.comment or "")
+        # A compiled catalog knows no lines, flags or comments: all it holds is in use.
+        line = getattr(entry, "linenum", None) or number
+        default = _DEFAULT.search(getattr(entry, "comment", ""))
         english = default[1] if default else entry.msgid
-        if entry.obsolete:
+        if getattr(entry, "obsolete", False):
             removed["obsolete"] += 1
-        elif entry.fuzzy:
+        elif getattr(entry, "fuzzy", False):
             removed["fuzzy"] += 1
         elif _IDENTIFIER.fullmatch(english):
             removed["identifier"] += 1

@@ -47,7 +47,7 @@ class _Lines:
 
     def __init__(self, path: Path, stream: IO[bytes]) -> None:
         self._path = path
-        self._stream = stream
+        self._stream = _unpacked(path, stream)
         self.count = 0
         """Lines read so far."""
         self._offset = 0
@@ -76,13 +76,18 @@ class _Lines:
         return self.count
 
 
+def _unpacked(path: Path, stream: IO[bytes]) -> Iterator[bytes]:
+    try:
+        yield from stream
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged gzip file: {error}; fetch it again") from None
+
+
 @contextmanager
 def _lines(path: Path) -> Iterator[_Lines]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             yield _Lines(path, cast(IO[bytes], stream))
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged gzip file: {error}; fetch it again") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
