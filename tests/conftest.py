@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,3 +66,23 @@ def model_folder(
     model, folder = random_model(), tmp_path / "model"
     save_model(folder, model.config, model.state_dict(), tokenizer_folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One small Ray for all tests that need one; it is shut down after the last."""
+    import ray
+
+    # Tests define workers too: the workers' processes must find this checkout.
+    root = str(Path(__file__).parents[1])
+    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "WARNING")
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        object_store_memory=150_000_000,
+        logging_level="warning",
+    )
+    yield
+    ray.shutdown()

@@ -1,0 +1,111 @@
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.exceptions import RayTaskError
+
+from wd.config import RayConfig
+from wd.distributed.map import map_parts
+from wd.distributed.runtime import ClusterError
+from wd.errors import DataError
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+CONFIG = RayConfig()
+
+
+def upper(log: Path, part: Path, out: Path) -> dict[str, Any]:
+    with log.open("a") as stream:
+        stream.write(f"{part.name}\n")
+    text = part.read_text()
+    if text == "bad":
+        raise DataError(f"{part}: is bad")
+    if text == "bug":
+        raise RuntimeError("a bug")
+    if text == "kill" and log.read_text().count(part.name) == 1:
+        out.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    out.write_text(text.upper())
+    return {"letters": len(text), "name": out.name}
+
+
+class Suffix:
+    def __init__(self, log: Path, suffix: str) -> None:
+        with log.open("a") as stream:
+            stream.write("built\n")
+        self._suffix = suffix
+
+    def __call__(self, part: Path, out: Path) -> dict[str, Any]:
+        out.write_text(part.read_text() + self._suffix)
+        return {"pid": os.getpid()}
+
+
+def write_parts(folder: Path, *texts: str) -> list[Path]:
+    folder.mkdir()
+    paths = [folder / f"part-{index}" for index in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    return paths
+
+
+def visible(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir() if path.name[0] != "."}
+
+
+def test_parts_keep_names_and_order_and_are_made_once(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path / "in", "a", "bbb", "cc")
+    worker = partial(upper, tmp_path / "log")
+    out = tmp_path / "out"
+    stats = map_parts(worker, parts, out, config=CONFIG)
+    assert [part["letters"] for part in stats] == [1, 3, 2]
+    assert [part["name"] for part in stats] == ["part-0", "part-1", "part-2"]
+    assert visible(out) == {"part-0": "A", "part-1": "BBB", "part-2": "CC"}
+    assert map_parts(worker, parts[::-1], out, config=CONFIG) == stats[::-1]
+    (out / "part-1").unlink()
+    assert map_parts(worker, parts, out, config=CONFIG) == stats
+    assert sorted((tmp_path / "log").read_text().split()) == [
+        "part-0",
+        "part-1",
+        "part-1",
+        "part-2",
+    ]
+
+
+def test_actors_are_built_once_and_share_the_work(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path / "in", *"abcdef")
+    args = (tmp_path / "log", "!")
+    stats = map_parts(Suffix, parts, tmp_path / "out", config=CONFIG, actor_args=args)
+    assert list(visible(tmp_path / "out").values()).count("c!") == 1
+    built = (tmp_path / "log").read_text().count("built")
+    assert 1 <= len({part["pid"] for part in stats}) <= built <= 2
+
+
+def test_killed_worker_is_replaced_and_leaves_nothing(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path / "in", "a", "kill")
+    map_parts(partial(upper, tmp_path / "log"), parts, tmp_path / "out", config=CONFIG)
+    assert visible(tmp_path / "out") == {"part-0": "A", "part-1": "KILL"}
+    assert not list((tmp_path / "out").glob("*.partial"))
+
+
+@pytest.mark.parametrize(("text", "error"), [("bad", DataError), ("bug", RayTaskError)])
+def test_failed_part_is_never_visible_and_the_others_stay(
+    tmp_path: Path, text: str, error: type[Exception]
+) -> None:
+    parts = write_parts(tmp_path / "in", "a", text)
+    worker = partial(upper, tmp_path / "log")
+    map_parts(worker, parts[:1], tmp_path / "out", config=CONFIG)
+    with pytest.raises(error, match=text):
+        map_parts(worker, parts, tmp_path / "out", config=CONFIG)
+    assert visible(tmp_path / "out") == {"part-0": "A"}
+    parts[1].write_text("good")
+    map_parts(worker, parts, tmp_path / "out", config=CONFIG)
+    assert visible(tmp_path / "out") == {"part-0": "A", "part-1": "GOOD"}
+
+
+def test_actors_that_cannot_fit_are_told(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path / "in", "a")
+    config = RayConfig(map_cpus=64)
+    with pytest.raises(ClusterError, match=r"an actor wants 64 CPUs, the cluster has 2 CPUs"):
+        map_parts(Suffix, parts, tmp_path / "out", config=config, actor_args=(tmp_path / "log", ""))
