@@ -4,6 +4,7 @@ Knows nothing of pipelines: a trial is a function of (overrides, its tracker, a 
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -96,6 +97,8 @@ def _fit(
 ) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # It misses the logs that we do not write, and prints tracebacks that are in files as well.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     ensure_ray(ray)
     shutil.rmtree(storage, ignore_errors=True)  # our own records are what a search resumes from
     handle = tracker.handle()
@@ -174,8 +177,9 @@ class _Watcher(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         self._tracker.end_child(_key(trial), "FAILED")
-        lines = str(trial.get_error() or "").strip().splitlines()
-        self._end(trial, "failed", lines[-1] if lines else "its process died")
+        # Tune has not yet copied this file to where `trial.get_error` looks for it.
+        lines = Path(trial.error_file).read_text(encoding="utf-8").strip().splitlines()
+        self._end(trial, "failed", lines[-1])
 
     def _end(self, trial: Trial, status: str, error: str = "") -> TrialEnd:
         told = trial.last_result.get("told", {})
