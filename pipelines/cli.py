@@ -77,6 +77,7 @@ def run(
     if as_json:
         return print_json({name: _told(artifact) for name, artifact in made.items()})
     _print_evaluation(made["evaluation"])
+    print(f"registered: {model_commands.registration(made['registry'].metrics)}")
 
 
 def _add_stage(command: str, function: str, about: str) -> None:

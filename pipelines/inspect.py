@@ -1,5 +1,6 @@
 """What a folder is, where it came from, and whether its bytes are intact."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def _artifact(folder: Path) -> dict[str, Any]:
     try:
         name = f"{manifest['stage']}/{manifest['label']}-{manifest['hash']}"
         files, inputs = manifest["files"], manifest["inputs"]
+        lineage = _lineage(folder.absolute().parent.parent, inputs)
         damage = damaged_files(folder, manifest)
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{folder / MANIFEST}: damaged: it lacks {error}") from None
@@ -49,23 +51,23 @@ def _artifact(folder: Path) -> dict[str, Any]:
         "seconds": manifest.get("seconds"),
         "commit": manifest.get("commit"),
         "metrics": manifest.get("metrics", {}),
-        "inputs": _lineage(folder.absolute().parent.parent, inputs),
+        "inputs": inputs,
+        "lineage": lineage,
     }
 
 
-def _lineage(root: Path, inputs: dict[str, str]) -> dict[str, Any]:
-    """Return role -> artifact and its own inputs, back to the corpus."""
-    return {
-        role: {"artifact": name, "present": present, "inputs": _lineage(root, above)}
-        for role, name in inputs.items()
-        for present, above in [_inputs_of(root / name)]
-    }
-
-
-def _inputs_of(folder: Path) -> tuple[bool, dict[str, str]]:
-    if not (folder / MANIFEST).is_file():
-        return False, {}
-    return True, read_manifest(folder).get("inputs", {})
+def _lineage(root: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Return every artifact upstream: whether it is still there, and its own inputs."""
+    lineage: dict[str, Any] = {}
+    waiting = list(inputs.values())
+    while waiting:
+        name = waiting.pop(0)
+        if name not in lineage:
+            present = (root / name / MANIFEST).is_file()
+            above = read_manifest(root / name).get("inputs", {}) if present else {}
+            lineage[name] = {"present": present, "inputs": above}
+            waiting += above.values()
+    return lineage
 
 
 def _model(folder: Path) -> dict[str, Any]:
@@ -75,24 +77,38 @@ def _model(folder: Path) -> dict[str, Any]:
     return {"model": config.model_dump(), "parameters": count_parameters(config)}
 
 
-def show(told: dict[str, Any], console: Console) -> None:
+def show(told: Mapping[str, Any], console: Console) -> None:
     """Print a description: a table, then the lineage as a tree."""
-    table = Table(box=None, show_header=False)
-    for key, value in told.items():
-        if key not in ("inputs", "metrics", "model"):
-            table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
-    for group in ("metrics", "model"):
-        for key, value in told.get(group, {}).items():
-            table.add_row(f"{group}.{key}", str(value))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in _flat(told, skip=("inputs", "lineage")):
+        table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
     console.print(table)
-    if "inputs" in told:
-        tree = Tree(told["artifact"])
-        _grow(tree, told["inputs"])
-        console.print(tree)
-    console.print("every byte is as the manifest says" if "artifact" in told else "complete")
+    if "artifact" not in told:
+        return console.print("complete")
+    tree = Tree(told["artifact"])
+    _grow(tree, told["inputs"], told["lineage"], set())
+    console.print(tree)
+    console.print("intact: every byte is as the manifest says")
 
 
-def _grow(tree: Tree, inputs: dict[str, Any]) -> None:
-    for role, source in inputs.items():
+def _flat(told: Mapping[str, Any], skip: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and single values; lists (histories) are for `--json`."""
+    for key, value in told.items():
+        if isinstance(value, Mapping) and key not in skip:
+            yield from ((f"{key}.{below}", single) for below, single in _flat(value))
+        elif not isinstance(value, Mapping | list):
+            yield key, value
+
+
+def _grow(
+    tree: Tree, inputs: Mapping[str, str], lineage: Mapping[str, Any], seen: set[str]
+) -> None:
+    for role, name in inputs.items():
+        source = lineage[name]
         missing = "" if source["present"] else "  (not here any more)"
-        _grow(tree.add(f"{role}: {source['artifact']}{missing}"), source["inputs"])
+        branch = tree.add(f"{role}: {name}{missing}")
+        if name not in seen:  # an artifact that many need shows its own inputs once
+            seen.add(name)
+            _grow(branch, source["inputs"], lineage, seen)

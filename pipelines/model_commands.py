@@ -1,7 +1,7 @@
 """Commands on finished models: inspect, translate, export, promote, roll back."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +22,16 @@ Quantized = Annotated[
     Quantization, typer.Option("--quantization", help="How weights are held while decoding.")
 ]
 Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the registry.")]
+
+
+def registration(told: dict[str, Any]) -> str:
+    """Return one line about a registered version, from the registry stage's figures."""
+    outcome = (
+        f"has the alias {told['alias']}: {told['uri']}"
+        if told["promoted"]
+        else f"does not get the alias {told['alias']}: {told['min_bleu']:.2f} BLEU are asked for"
+    )
+    return f"{told['name']} version {told['version']}, {told['bleu']:.2f} BLEU, {outcome}"
 
 
 @app.command(epilog=examples("wd inspect artifacts/student/quickstart-0123456789ab"))
@@ -107,12 +117,7 @@ def promote(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson
     told = promoting.promote(read_recipe(recipe, overrides or ()))
     if as_json:
         return print_json(told)
-    outcome = (
-        f"has the alias {told['alias']}: {told['uri']}"
-        if told["promoted"]
-        else f"does not get the alias {told['alias']}: {told['min_bleu']:.2f} BLEU are asked for"
-    )
-    print(f"{told['name']} version {told['version']}, {told['bleu']:.2f} BLEU, {outcome}")
+    print(registration(told))
 
 
 @app.command(epilog=examples("wd rollback quickstart"))

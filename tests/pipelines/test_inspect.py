@@ -57,12 +57,10 @@ def test_lineage_goes_back_to_the_corpus(chain: list[Artifact]) -> None:
     assert told["artifact"] == student.name
     assert told["metrics"] == {"updates": 2}
     assert told["parameters"] == count_parameters(CONFIG)
-    from_corpus = {"artifact": corpus.name, "present": True, "inputs": {}}
-    assert told["inputs"]["corpus"] == from_corpus
-    assert told["inputs"]["tokenizer"] == {
-        "artifact": tokenizer.name,
-        "present": True,
-        "inputs": {"corpus": from_corpus},
+    assert told["inputs"] == {"corpus": corpus.name, "tokenizer": tokenizer.name}
+    assert told["lineage"] == {
+        corpus.name: {"present": True, "inputs": {}},
+        tokenizer.name: {"present": True, "inputs": {"corpus": corpus.name}},
     }
 
 
@@ -77,7 +75,7 @@ def test_the_terminal_shows_the_same(chain: list[Artifact]) -> None:
 def test_a_source_that_is_gone_is_said(chain: list[Artifact]) -> None:
     (chain[0].path / "manifest.json").unlink()
     told = json.loads(inspect(chain[1].path, "--json").stdout)
-    assert told["inputs"]["corpus"]["present"] is False
+    assert told["lineage"][chain[0].name]["present"] is False
     assert "not here any more" in inspect(chain[1].path).stdout
 
 
