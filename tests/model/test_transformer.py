@@ -1,0 +1,60 @@
+"""What must hold for the model, whatever its shape."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from wd.config import StackShape
+from wd.data.schema import PAD
+from wd.errors import ArtifactError
+from wd.model.directory import load_transformer, weight_shapes
+from wd.model.transformer import Transformer, sinusoidal_positions
+
+Make = Callable[..., Transformer]
+NARROW = StackShape(layers=1, d_model=16, heads=2, feed_forward=24)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("decoder", [None, NARROW])
+def test_the_future_and_padding_change_nothing(
+    random_model: Make, norm: str, decoder: StackShape | None
+) -> None:
+    model = random_model(norm=norm, **({"decoder": decoder} if decoder else {}))
+    source, target = torch.randint(4, 50, (2, 6)), torch.randint(4, 50, (2, 5))
+    logits = model(source, target)
+    padded = torch.cat([source, torch.full((2, 3), PAD)], 1)
+    torch.testing.assert_close(model(padded, target), logits, rtol=1e-4, atol=1e-4)
+    other = target.clone()
+    other[:, 3:] = 7
+    torch.testing.assert_close(model(source, other)[:, :3], logits[:, :3], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("ties", "tables"), [("none", 3), ("decoder", 2), ("all", 1)])
+def test_tied_tables_exist_once(random_model: Make, ties: str, tables: int) -> None:
+    model = random_model(tied_embeddings=ties)
+    names = [name for name in model.state_dict() if "layers" not in name and "norm" not in name]
+    assert len(names) == tables
+    assert weight_shapes(model.config).keys() == model.state_dict().keys()
+
+
+def test_positions_are_unit_circles() -> None:
+    table = sinusoidal_positions(50, 16)
+    torch.testing.assert_close(table[:, :8] ** 2 + table[:, 8:] ** 2, torch.ones(50, 8))
+    assert sinusoidal_positions(3, 7).shape == (3, 7)
+
+
+def test_a_model_directory_is_enough(model_folder: Path, random_model: Make) -> None:
+    ids = torch.randint(4, 50, (2, 6))
+    torch.testing.assert_close(load_transformer(model_folder)(ids, ids), random_model()(ids, ids))
+
+
+def test_damage_is_told(model_folder: Path) -> None:
+    weights = model_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(ArtifactError, match="model.safetensors: not a whole safetensors file"):
+        load_transformer(model_folder)
+    (model_folder / "config.json").unlink()
+    with pytest.raises(ArtifactError, match="not a model directory"):
+        load_transformer(model_folder)
