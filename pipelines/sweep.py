@@ -57,19 +57,21 @@ def sweep(
 
 
 def table(told: Mapping[str, Any]) -> Table:
-    """Return a sweep's result as a table for the terminal; columns that never vary are left out."""
+    """Return a sweep's result as a table for the terminal; what never varies is left out."""
     points = [trial["overrides"] for trial in told["trials"]]
-    keys = [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
-    names = [".".join(key.split(".")[-2:]) for key in keys]
-    shown = Table("trial", "status", "BLEU", "compression", *names, title="validation BLEU")
+    varied = [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
+    names = {key: _short(key, varied) for key in varied}
+    shown = Table("trial", "status", "BLEU", "size", "overrides", title="validation BLEU")
+    for column in shown.columns[:-1]:
+        column.no_wrap = True
     for trial in told["trials"]:
-        metrics = trial["metrics"]
+        metrics, point = trial["metrics"], trial["overrides"]
         shown.add_row(
             trial["key"],
             trial["status"],
-            _figure(metrics.get(METRIC), 2),
-            _figure(metrics.get("compression"), 3),
-            *(_shown(trial["overrides"].get(key)) for key in keys),
+            _figure(metrics.get(METRIC)),
+            _figure(metrics.get("compression")),
+            ", ".join(f"{name} {_shown(point.get(key))}" for key, name in names.items()),
         )
     return shown
 
@@ -85,15 +87,16 @@ def trial(
     first = changed.generator.training.updates
     total = first + changed.fine_tuning.updates
 
+    sizes = count_parameters(changed.teacher_model), count_parameters(changed.student_model)
+    told = {"parameters": sizes[1], "compression": sizes[1] / sizes[0]}
+    tracker.log_metrics(told)
+
     def on_validation(figures: dict[str, Any]) -> None:
         done = figures["update"] + (0 if figures["phase"] == "generator" else first)
         tracker.log_metrics({"validation": figures}, step=done)
         if done < total:  # else nothing is left to be saved by stopping
-            report({**figures, "update": done})
+            report({**told, **figures, "update": done})
 
-    sizes = count_parameters(changed.teacher_model), count_parameters(changed.student_model)
-    compression = sizes[1] / sizes[0]
-    tracker.log_metrics({"parameters": sizes[1], "compression": compression})
     quiet = Console(quiet=True)
     with Run(changed, on_validation=on_validation, parent=tracker, console=quiet) as run:
         phases = {"generator": generator(run), "student": student(run, "generated")}
@@ -101,7 +104,7 @@ def trial(
     bleu = phases["student"].metrics["validation"][METRIC]
     tracker.log_metrics({METRIC: bleu})
     tracker.set_tags({f"wd.artifact.{role}": name for role, name in made.items()})
-    return {METRIC: bleu, "parameters": sizes[1], "compression": compression, "artifacts": made}
+    return {METRIC: bleu, **told, "artifacts": made}
 
 
 def _with_updates(recipe: Recipe, updates: int | None) -> Recipe:
@@ -121,9 +124,9 @@ def _scaled(phase: TrainingConfig, name: str, updates: int) -> int:
 
 
 def _points(run: Run, recipe: Recipe, told: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
-    from wd.distributed.runtime import ensure_ray
+    from wd.distributed.runtime import prepare_ray
 
-    ensure_ray(recipe.ray)  # before the modules below import Ray: it says how Ray is to be used
+    prepare_ray(recipe.ray)  # before the modules below import Ray
     from tune_spaces import search_space
     from wd.distributed.points import draw
 
@@ -205,8 +208,18 @@ def _summary(tracker: Tracker, ends: Sequence[Any]) -> dict[str, Any]:
     return {"best": trials[0], "trials": trials}
 
 
-def _figure(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _short(key: str, others: Sequence[str]) -> str:
+    """Return as much of a dotted key's end as tells it from the others."""
+    parts = key.split(".")
+    for start in range(len(parts) - 1, 0, -1):
+        end = ".".join(parts[start:])
+        if sum(f".{other}".endswith(f".{end}") for other in others) == 1:
+            return end
+    return key
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _shown(value: Any) -> str:

@@ -33,20 +33,29 @@ def ensure_ray(config: RayConfig) -> None:
     the environment's RAY_AUTH_MODE says otherwise; an existing one is joined with the token
     that the environment or `~/.ray` holds.
     """
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    if address is None and "ray" not in sys.modules:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when ray is imported
+    prepare_ray(config)
 
     import ray
 
     if ray.is_initialized():
         return
+    address = _address(config)
     if address is None:
         _start_local(config)
     else:
         _join(address)
+
+
+def prepare_ray(config: RayConfig) -> None:
+    """Set what Ray reads when it is imported; `ensure_ray` does it too, if that comes first."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if _address(config) is None and "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _address(config: RayConfig) -> str | None:
+    return config.address or os.environ.get("RAY_ADDRESS")
 
 
 def _start_local(config: RayConfig) -> None:

@@ -155,6 +155,10 @@ class _Watcher(tune.Callback):
         self._config, self._tracker = config, tracker
         self._folder, self._announce = folder, announce
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its settings for a resumption of its own kind. Ours needs none.
+        return {}
+
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any
     ) -> None:
