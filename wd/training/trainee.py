@@ -26,7 +26,7 @@ class Trainee(ABC):
         self._device = world.device
         self._shared: nn.Module = self.module
         if world.size > 1:
-            self._shared = DistributedDataParallel(self.module, broadcast_buffers=False)
+            self._shared = DistributedDataParallel(self.module, forward_sync_buffers=False)
 
     @abstractmethod
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:

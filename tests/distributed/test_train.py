@@ -1,0 +1,38 @@
+"""Training on Ray workers is training in this process."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from wd.config import RayConfig
+from wd.distributed.train import fit
+from wd.errors import ConfigError, UserError
+from wd.training.job import TrainingJob
+
+pytest_plugins = ["tests.training.conftest"]
+Job = Callable[..., TrainingJob]
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("phase", ["model", "generator"])
+def test_two_workers_equal_one(job: Job, phase: str, ray_session: None) -> None:
+    # Workers draw different dropout masks, so there must be none.
+    alone = job("alone", phase, dropout=0.0)
+    shared = TrainingJob(**{**vars(alone), "scratch": alone.scratch.with_name("shared")})
+    one = fit(alone, RayConfig(workers=0))
+    two = fit(shared, RayConfig(workers=2, cpus_per_worker=0.5))
+    for name, weight in one.weights.items():
+        torch.testing.assert_close(two.weights[name], weight, rtol=1e-3, atol=1e-4)
+    assert fit(shared, RayConfig(workers=2)).figures == two.figures  # at once: it is finished
+
+
+def test_a_workers_user_error_arrives_whole(job: Job, ray_session: None) -> None:
+    bad = job("bad", learning_rate=1e30, initial_learning_rate=1e30, log_every=2)
+    with pytest.raises(UserError, match="training diverged before update"):
+        fit(bad, RayConfig(workers=1, cpus_per_worker=0.5))
+
+
+def test_batches_that_cannot_be_shared_are_refused(job: Job) -> None:
+    with pytest.raises(ConfigError, match="2 batches cannot be shared evenly by 3 workers"):
+        fit(job("one"), RayConfig(workers=3))
