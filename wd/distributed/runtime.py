@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import socket
 import sys
 import sysconfig
 from pathlib import Path
@@ -76,6 +78,11 @@ def _start_local(config: RayConfig) -> None:
 def _join(address: str) -> None:
     import ray
 
+    if found := re.fullmatch(r"(?:ray://)?([\w.-]+):(\d+)", address):
+        try:  # Ray itself would try for more than a minute
+            socket.create_connection((found[1], int(found[2])), timeout=10).close()
+        except OSError as error:
+            raise ClusterError(f"ray.address {address}: nothing answers there: {error}") from None
     try:
         ray.init(address=address, logging_level=logging.WARNING, runtime_env=_runtime_env())
     except ConnectionError as error:
