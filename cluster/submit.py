@@ -57,9 +57,12 @@ def job_command(
     settings = read_recipe(recipe, overrides)
     path = recipe_path(recipe)
     shipped = path.parent == RECIPES
-    absolute = [] if "://" in settings.root else [f"root={Path(settings.root).absolute()}"]
-    if settings.corpus.dir is not None:
-        absolute.append(f"corpus.dir={Path(settings.corpus.dir).absolute()}")
+    places = {"root": settings.root, "corpus.dir": settings.corpus.dir}
+    absolute = [
+        f"{key}={Path(place).absolute()}"
+        for key, place in places.items()
+        if place is not None and "://" not in place and not Path(place).is_absolute()
+    ]
     name = recipe if shipped else f"./{path.name}"
     entry = [python, "-m", f"pipelines.{command}", name, *overrides, *absolute]
     return entry, [] if shipped else [path]

@@ -34,6 +34,7 @@ def registry(run: Run) -> Artifact:
     return run.stage(
         "registry",
         version=VERSION,
+        label=f"{recipe.name}-{recipe.student}",
         config={
             "name": registered_name(recipe),
             "alias": recipe.registry.alias,

@@ -53,7 +53,7 @@ def test_a_model_directory_is_enough(model_folder: Path, random_model: Make) -> 
 def test_damage_is_told(model_folder: Path) -> None:
     weights = model_folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:500])
-    with pytest.raises(ArtifactError, match="model.safetensors: not a whole safetensors file"):
+    with pytest.raises(ArtifactError, match=r"model\.safetensors: not a whole safetensors file"):
         load_transformer(model_folder)
     (model_folder / "config.json").unlink()
     with pytest.raises(ArtifactError, match="not a model directory"):

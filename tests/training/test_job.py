@@ -15,6 +15,10 @@ Job = Callable[..., TrainingJob]
 PHASES = ["model", "generator"]
 
 
+class KilledError(Exception):
+    """Stands for whatever ends a process."""
+
+
 def run(job: TrainingJob, on_validation: Callable[[dict[str, Any]], None] = lambda _: None) -> Any:
     run_job(job, World(), on_validation)
     return result_of(job)
@@ -35,19 +39,16 @@ def test_learns(job: Job, phase: str) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("stop", [4, 8])
 def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -> None:
-    class Killed(Exception):
-        pass
-
     def kill(figures: dict[str, Any]) -> None:
         # The checkpoint of this update is not written any more.
         if figures["update"] == stop + 4:
-            raise Killed
+            raise KilledError
 
     # Phase 1 reads its teacher again, so both runs must see the same one.
     torch.manual_seed(3)
     broken = job("broken", phase)
     whole = TrainingJob(**{**vars(broken), "scratch": broken.scratch.with_name("whole")})
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(broken, kill)
     assert result_of(broken) is None
     resumed, unbroken = run(broken), run(whole)
@@ -57,16 +58,13 @@ def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_damaged_newest_checkpoint_is_skipped(job: Job, phase: str) -> None:
-    class Killed(Exception):
-        pass
-
     def kill(figures: dict[str, Any]) -> None:
         if figures["update"] == 12:
-            raise Killed
+            raise KilledError
 
     broken = job("broken", phase)
     whole = TrainingJob(**{**vars(broken), "scratch": broken.scratch.with_name("whole")})
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(broken, kill)
     newest = max((broken.scratch / "checkpoints").iterdir()) / "weights.safetensors"
     newest.write_bytes(newest.read_bytes()[:100])

@@ -34,8 +34,11 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device, without waiting for it."""
-        moved = (x.to(device, non_blocking=True) for x in (self.source_BS, self.target_in_BT))
-        return Batch(*moved, self.target_BT.to(device, non_blocking=True))
+        return Batch(
+            self.source_BS.to(device, non_blocking=True),
+            self.target_in_BT.to(device, non_blocking=True),
+            self.target_BT.to(device, non_blocking=True),
+        )
 
 
 class ShardReader:

@@ -14,6 +14,11 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from wd.errors import UserError
 
+_CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 _POLL_SECONDS = 0.5
 _SILENT_POLLS = 20
 
@@ -38,7 +43,8 @@ class Jobs:
     """
 
     def __init__(self, address: str) -> None:
-        logging.getLogger("ray.dashboard").setLevel(logging.WARNING)
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
         try:
             self._client = JobSubmissionClient(address)
         except AuthenticationError as error:

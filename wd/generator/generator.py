@@ -45,7 +45,7 @@ class ParameterGenerator(nn.Module):
 
     def materialize(self) -> dict[str, Tensor]:
         """Return the student's weights, named as in its state dict; differentiable."""
-        student = {}
+        student: dict[str, Tensor] = {}
         for each, transform in zip(self.classes, self.transformations.values(), strict=True):
             student |= zip(each.student, transform().unbind(), strict=True)
         return student

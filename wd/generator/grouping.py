@@ -16,7 +16,6 @@ from wd.model.directory import weight_shapes
 Shape = tuple[int, ...]
 Kind = Literal["matrix", "vector", "embedding"]
 _LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.+)")
-_STACKS: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def weight_classes(
     _check_feasible(teacher, student)
     subsets = {
         stack: subset_sizes(stack, teacher, student, getattr(grouping, f"{stack}_subsets"))
-        for stack in _STACKS
+        for stack in ("encoder", "decoder")
     }
     teacher_shapes, student_shapes = weight_shapes(teacher), weight_shapes(student)
     roles: dict[str, list[str]] = {}
@@ -57,20 +56,19 @@ def weight_classes(
         roles.setdefault(_role(name), []).append(name)
     classes = []
     for role, names in roles.items():
-        stack, _, rest = role.partition(".")
-        layered = _LAYER.fullmatch(names[0]) is not None
-        if layered:
-            depth = teacher.encoder.layers if stack == "encoder" else teacher.decoder.layers
-            sources = tuple(f"{stack}.layers.{layer}.{rest}" for layer in range(depth))
-        else:
-            sources = (_teacher_table(role, teacher_shapes),)
+        covered: tuple[int, ...] = (1,)
+        sources: tuple[str, ...] = (_teacher_table(role, teacher_shapes),)
+        if _LAYER.fullmatch(names[0]):
+            stack, _, rest = role.partition(".")
+            covered = subsets[stack]
+            sources = tuple(f"{stack}.layers.{layer}.{rest}" for layer in range(sum(covered)))
         classes.append(
             WeightClass(
                 name=role,
                 kind=_kind(role, student_shapes[names[0]]),
                 teacher=sources,
                 student=tuple(names),
-                subsets=subsets[stack] if layered else (1,),
+                subsets=covered,
                 teacher_shape=teacher_shapes[sources[0]],
                 student_shape=student_shapes[names[0]],
             )
@@ -135,6 +133,6 @@ def _teacher_table(name: str, teacher_shapes: dict[str, Shape]) -> str:
         "output_projection.weight": "target_embedding.weight",
         "target_embedding.weight": "source_embedding.weight",
     }
-    while name not in teacher_shapes:
+    while name in fallbacks and name not in teacher_shapes:
         name = fallbacks[name]
     return name

@@ -26,6 +26,8 @@ def sinusoidal_positions(length: int, d_model: int) -> Tensor:
 class _Stack(nn.Module):
     """What encoder and decoder share: layers, positions, dropout, and the final norm if any."""
 
+    _positions: Tensor
+
     def __init__(self, shape: StackShape, layers: list[nn.Module], final_norm: bool) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)

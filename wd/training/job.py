@@ -93,9 +93,9 @@ def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None
         )
         _say(job.name, f"update {update}: validation " + _listed(figures))
         tracker.log_metrics({"validation": figures}, step=update)
-        figures = {"phase": job.name, "update": update} | figures
-        on_validation(figures)
-        return figures
+        told: dict[str, Any] = {"phase": job.name, "update": update, **figures}
+        on_validation(told)
+        return told
 
     def progress(figures: dict[str, float]) -> None:
         if world.rank == 0:
