@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,8 @@ def _lengths(ids: Ids) -> np.ndarray[Any, Any]:
 def _batched(ids: Ids, rows: Sequence[np.ndarray[Any, Any]]) -> pa.Array:
     """Return list<list<int32>>: for each row the sequences that it picks."""
     picked = [ids[index] for row in rows for index in row.tolist()]
-    pieces = [piece for sequence in picked for piece in sequence]
-    sentences = pa.ListArray.from_arrays(_offsets(map(len, picked)), pa.array(pieces, pa.int32()))
+    pieces = np.fromiter(chain.from_iterable(picked), np.int32)
+    sentences = pa.ListArray.from_arrays(_offsets(map(len, picked)), pa.array(pieces))
     return pa.ListArray.from_arrays(_offsets(map(len, rows)), sentences)
 
 
