@@ -28,6 +28,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def test_an_override_changes_one_use_of_a_yaml_anchor(path: Path) -> None:
+    text = YAML.replace("training: {", "training: &short {") + "fine_tuning: *short\n"
+    path.write_text(text)
+    recipe = load_recipe(path, ["fine_tuning.seed=2"])
+    assert recipe.fine_tuning.updates == recipe.teacher.training.updates == 10
+    assert (recipe.fine_tuning.seed, recipe.teacher.training.seed) == (2, 1)
+
+
 def test_yaml_then_overrides(path: Path) -> None:
     recipe = load_recipe(
         path, ["teacher.training.updates=200", "student=small", "corpus.train=['a.{lang}', b.tsv]"]

@@ -28,6 +28,7 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of keys, not {type(tree).__name__}")
+    tree = _unshared(tree)
     for override in overrides:
         _apply(tree, override)
     return validated(Recipe, tree, str(path))
@@ -48,6 +49,13 @@ def validated(kind: type[C], tree: Mapping[str, Any], where: str) -> C:
     except ValidationError as error:
         lines = [_explain(kind, problem) for problem in error.errors(include_url=False)]
         raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _unshared(value: Any) -> Any:
+    """Return a copy in which a YAML anchor's uses are separate, so that each can be overridden."""
+    if isinstance(value, dict):
+        return {key: _unshared(part) for key, part in value.items()}
+    return [_unshared(part) for part in value] if isinstance(value, list) else value
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
