@@ -1,12 +1,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sentencepiece
 
-from wd.config import ModelConfig, Recipe, StackShape
+from wd.config import Recipe
 from wd.model.directory import save_model
 from wd.model.transformer import Transformer
 from wd.registry import Registry, RegistryError, Version, resolve
@@ -19,36 +19,17 @@ DECODING = {
     "batch_tokens": 256,
     "quantization": "float32",
 }
-TEXT = [f"the {i} small birds sing a song of {i} words in the old green tree" for i in range(99)]
-PIECES = 40
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    folder = tmp_path_factory.mktemp("tokenizer")
-    with (folder / "source.model").open("wb") as stream:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(TEXT),
-            model_writer=stream,
-            vocab_size=PIECES,
-            model_type="bpe",
-            pad_id=0,
-            unk_id=1,
-            bos_id=2,
-            eos_id=3,
-            pad_piece="<pad>",
-            minloglevel=2,
-        )
-    (folder / "target.model").write_bytes((folder / "source.model").read_bytes())
-    stack = StackShape(layers=1, d_model=16, heads=2, feed_forward=32)
-    config = ModelConfig(
-        encoder=stack, decoder=stack, source_vocabulary=PIECES, target_vocabulary=PIECES
-    )
-    torch.manual_seed(0)
+def model(
+    tmp_path_factory: pytest.TempPathFactory,
+    tokenizer_folder: Path,
+    random_model: Callable[..., Transformer],
+) -> Path:
+    student = random_model()
     out = tmp_path_factory.mktemp("model") / "student-of-somebody"
-    save_model(out, config, Transformer(config).state_dict(), folder)
+    save_model(out, student.config, student.state_dict(), tokenizer_folder)
     return out
 
 
@@ -144,8 +125,8 @@ def test_a_new_process_loads_and_translates(
     code = (
         f"import mlflow; mlflow.set_tracking_uri({registry.uri!r})\n"
         "loaded = mlflow.pyfunc.load_model('models:/bird@champion')\n"
-        "print(loaded.predict(['the old tree', '', 'a song']))\n"
-        "print(loaded.predict(['the old tree'], params={'beam_size': 1}))\n"
+        "print(loaded.predict(['Der Hund sieht das Haus.', '', 'Katze']))\n"
+        "print(loaded.predict(['Der Hund sieht das Haus.'], params={'beam_size': 1}))\n"
     )
     package = str(Path(__file__).parents[1])
     done = subprocess.run(
@@ -160,7 +141,7 @@ def test_a_new_process_loads_and_translates(
     assert done.returncode == 0, done.stderr
     settings = {key: value for key, value in DECODING.items() if key != "quantization"}
     translator = Translator.from_directory(model)
-    lines = ["the old tree", "", "a song"]
+    lines = ["Der Hund sieht das Haus.", "", "Katze"]
     expected = [found.text for found in translator.translate(lines, **settings)]
     greedy = translator.translate(lines[:1], **(settings | {"beam_size": 1}))
     assert done.stdout.splitlines() == [str(expected), str([found.text for found in greedy])]

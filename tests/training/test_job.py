@@ -74,16 +74,19 @@ def test_a_damaged_newest_checkpoint_is_skipped(job: Job, phase: str) -> None:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_the_result_is_the_mean_of_the_last_checkpoints(job: Job, phase: str) -> None:
+@pytest.mark.parametrize("rate", [1e-3, 5e-2])
+def test_the_result_is_the_better_of_mean_and_last(job: Job, phase: str, rate: float) -> None:
     from wd.model.directory import load_weights
     from wd.training.trainee import mean_state
 
-    done = job("one", phase)
-    module = run(done).module
+    done = job("one", phase, learning_rate=rate)
+    result = run(done)
     kept = sorted((done.scratch / "checkpoints").iterdir())
     assert [folder.name for folder in kept] == ["update-00000008", "update-00000012"]
-    mean = mean_state([load_weights(folder / "weights.safetensors") for folder in kept])
-    assert equal(module, mean)
+    states = [load_weights(folder / "weights.safetensors") for folder in kept]
+    candidates = {"average": mean_state(states), "last": states[-1]}
+    assert equal(result.module, candidates[result.figures["published"]])
+    assert result.figures["validation"]["loss"] <= result.figures["history"][-1]["loss"]
 
 
 @pytest.mark.parametrize("phase", PHASES)

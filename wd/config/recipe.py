@@ -114,7 +114,8 @@ class TrainingConfig(Config):
     bleu_sentences: Annotated[int, Field(ge=0)] = 500
     """Validation sentences that are also translated, greedily, for a BLEU; 0: loss only."""
     average_last: PositiveInt = 5
-    """The published weights are the mean of this many last checkpoints."""
+    """The published weights are the mean of this many last checkpoints, or the last one's where
+    those have the lower validation loss."""
     seed: int = 1
 
 

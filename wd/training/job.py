@@ -76,7 +76,7 @@ def result_of(job: TrainingJob) -> Trained | None:
 
 
 def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None:
-    """Train, average the last checkpoints, validate the average, and leave the result.
+    """Train, average the last checkpoints if that validates better, and leave the result.
 
     `on_validation` is called on every worker; only rank 0 gets figures, the others {}.
     """
@@ -107,22 +107,34 @@ def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None
     reader = ShardReader(job.train)
     history = train(trainee, reader, job.config, checkpoints, hooks, world)
     if world.rank == 0:
-        trainee.module.load_state_dict(mean_state(checkpoints.last_weights()))
         seconds = time.monotonic() - started
-        _leave_result(job, trainee, world, {"history": history, "training_seconds": seconds})
+        figures = _pick(job, trainee, checkpoints.last_weights(), world)
+        figures |= {"history": history, "training_seconds": seconds}
+        _leave_result(job, trainee, figures)
 
 
-def _leave_result(
-    job: TrainingJob, trainee: Trainee, world: World, figures: dict[str, Any]
-) -> None:
-    weights = trainee.weights()
-    averaged = validate(job.model, weights, job.held_out, job.config.bleu_sentences, world.device)
-    _say(job.name, f"average of the last {job.config.average_last}: " + _listed(averaged))
+def _pick(
+    job: TrainingJob, trainee: Trainee, states: list[dict[str, Tensor]], world: World
+) -> dict[str, Any]:
+    """Load the last state or the mean of the last ones, whichever validates better; tell which."""
+    best: dict[str, Any] = {}
+    for name, state in (("average", mean_state(states)), ("last", states[-1])):
+        trainee.module.load_state_dict(state)
+        figures = validate(
+            job.model, trainee.weights(), job.held_out, job.config.bleu_sentences, world.device
+        )
+        _say(job.name, f"{name} of {len(states)} checkpoints: {_listed(figures)}")
+        if not best or figures["loss"] < best["validation"]["loss"]:
+            best = {"published": name, "validation": figures, "state": state}
+    trainee.module.load_state_dict(best.pop("state"))
+    return best
+
+
+def _leave_result(job: TrainingJob, trainee: Trainee, figures: dict[str, Any]) -> None:
     partial = job.scratch / ".result.partial"
     partial.mkdir(parents=True, exist_ok=True)
-    save_weights(partial / "weights.safetensors", weights)
+    save_weights(partial / "weights.safetensors", trainee.weights())
     save_weights(partial / "module.safetensors", trainee.module.state_dict())
-    figures = {"validation": averaged} | figures
     (partial / "figures.json").write_text(json.dumps(figures), "utf-8")
     partial.rename(job.scratch / "result")
 
