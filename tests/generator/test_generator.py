@@ -20,7 +20,7 @@ from wd.errors import ConfigError
 from wd.generator import ParameterGenerator
 from wd.generator.grouping import subset_sizes, weight_classes
 from wd.generator.layer_copy import copied_weights
-from wd.model.directory import weight_shapes
+from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
 
 STACK = StackShape(layers=6, d_model=16, heads=4, feed_forward=24)
@@ -65,7 +65,7 @@ def test_generates_every_student_weight_in_its_shape(student: str, norm: str, ti
         generator = build(student, generator_config(*choice), norm=norm, tied_embeddings=ties)
         weights = generator.materialize()
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-        assert shapes == weight_shapes(generator.student)
+        assert shapes == tensor_shapes(generator.student)
         assert all(weight.isfinite().all() for weight in weights.values())
 
 
@@ -74,7 +74,7 @@ def test_one_table_for_all_can_become_three() -> None:
     student = StudentShape(tied_embeddings="none", decoder=StackOverride(d_model=8)).of(teacher)
     weights = Transformer(teacher).state_dict()
     generated = ParameterGenerator(teacher, student, weights, GeneratorConfig()).materialize()
-    assert {name: tuple(w.shape) for name, w in generated.items()} == weight_shapes(student)
+    assert {name: tuple(w.shape) for name, w in generated.items()} == tensor_shapes(student)
 
 
 def test_follows_the_formula_written_naively() -> None:

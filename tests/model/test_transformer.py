@@ -9,7 +9,8 @@ import torch
 from wd.config import StackShape
 from wd.data.schema import PAD
 from wd.errors import ArtifactError
-from wd.model.directory import load_transformer, weight_shapes
+from wd.model.directory import load_transformer
+from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer, sinusoidal_positions
 
 Make = Callable[..., Transformer]
@@ -36,7 +37,7 @@ def test_tied_tables_exist_once(random_model: Make, ties: str, tables: int) -> N
     model = random_model(tied_embeddings=ties)
     names = [name for name in model.state_dict() if "layers" not in name and "norm" not in name]
     assert len(names) == tables
-    assert weight_shapes(model.config).keys() == model.state_dict().keys()
+    assert tensor_shapes(model.config).keys() == model.state_dict().keys()
 
 
 def test_positions_are_unit_circles() -> None:

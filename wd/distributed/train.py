@@ -1,5 +1,6 @@
 """Ray Train: one training job on some workers, restarted where it stopped when one is lost."""
 
+import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -75,6 +76,8 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     import ray.train
     from ray.train.torch import get_device
 
+    # It would write a line per worker and validation; the job says what there is to say.
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
     torch.set_num_threads(settings["threads"])
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), get_device())

@@ -97,6 +97,7 @@ def _fit(
 ) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one speaks even if told not to
     # It misses the logs that we do not write, and prints tracebacks that are in files as well.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     ensure_ray(ray)

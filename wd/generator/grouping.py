@@ -11,7 +11,7 @@ from typing import Literal
 
 from wd.config import GroupingConfig, ModelConfig, ModelShape
 from wd.errors import ConfigError
-from wd.model.directory import weight_shapes
+from wd.model.sizes import tensor_shapes
 
 Shape = tuple[int, ...]
 Kind = Literal["matrix", "vector", "embedding"]
@@ -50,7 +50,7 @@ def weight_classes(
         stack: subset_sizes(stack, teacher, student, getattr(grouping, f"{stack}_subsets"))
         for stack in ("encoder", "decoder")
     }
-    teacher_shapes, student_shapes = weight_shapes(teacher), weight_shapes(student)
+    teacher_shapes, student_shapes = tensor_shapes(teacher), tensor_shapes(student)
     roles: dict[str, list[str]] = {}
     for name in student_shapes:
         roles.setdefault(_role(name), []).append(name)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, device
+from torch import Tensor
 
 from wd.config import ModelConfig, validated
 from wd.errors import ArtifactError
+from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
 
 CONFIG = "config.json"
@@ -79,15 +80,8 @@ def parse_config(text: str, where: str) -> ModelConfig:
     return validated(ModelConfig, tree, where)
 
 
-def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return every weight's name and shape, without allocating any."""
-    with device("meta"):
-        model = Transformer(config)
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-
-
 def _check_shapes(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> None:
-    expected = weight_shapes(config)
+    expected = tensor_shapes(config)
     for name in sorted(expected.keys() | state.keys()):
         found = tuple(state[name].shape) if name in state else None
         if found != expected.get(name):

@@ -1,0 +1,138 @@
+"""The whole pipeline on a small corpus, killed on its way, finished, repeated, used."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+RECIPE = """
+name: e2e
+source_language: de
+target_language: en
+corpus: {train: ["text.{lang}"], valid_fraction: 0.1, test_fraction: 0.1, part_pairs: 40}
+tokenizer: {vocabulary_size: 90}
+shards: {batch_tokens: 400}
+teacher:
+  shape:
+    encoder: &stack {layers: 2, d_model: 32, heads: 2, feed_forward: 64}
+    decoder: *stack
+    norm: pre
+  training: &training
+    {updates: 30, batches_per_update: 1, learning_rate: 0.005, warmup_updates: 10,
+     validate_every: 5, bleu_sentences: 5}
+students: {tiny: {decoder: {layers: 1, d_model: 16, feed_forward: 32}}}
+pseudo: {beam_size: 1, max_length: 30}
+generator: {training: *training}
+fine_tuning: *training
+evaluation: {beam_size: 2, max_length: 30, speed_repeats: 1}
+ray: {cpus_per_worker: 0.5, map_cpus: 0.5}
+"""
+NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Kind": "child"}
+VERBS = {"sieht": "sees", "findet": "finds", "kennt": "knows", "malt": "paints"}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("e2e")
+    facts = list(product(NOUNS, VERBS, NOUNS))
+    german = [f"Der {one} {verb} das {other}." for one, verb, other in facts]
+    english = [f"The {NOUNS[one]} {VERBS[verb]} the {NOUNS[other]}." for one, verb, other in facts]
+    (folder / "text.de").write_text("".join(f"{line}\n" for line in german))
+    (folder / "text.en").write_text("".join(f"{line}\n" for line in english))
+    (folder / "e2e.yaml").write_text(RECIPE + f"root: {folder / 'root'}\n")
+    return folder / "e2e.yaml"
+
+
+def start(recipe: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.run", str(recipe), f"corpus.dir={recipe.parent}"],
+        cwd=ROOT,
+        env={**os.environ, "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill_at(recipe: Path, sign: str) -> None:
+    """Start the run, and kill its driver with SIGKILL when its output holds `sign`."""
+    process = start(recipe)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if sign in line:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    else:
+        raise AssertionError(f"the run ended with {process.wait()} before it said {sign!r}")
+    process.wait()
+    process.stdout.close()
+
+
+def finish(recipe: Path) -> str:
+    process = start(recipe)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.mark.timeout(900)
+def test_killed_finished_repeated_used(recipe: Path) -> None:
+    kill_at(recipe, "making  shards/")
+    kill_at(recipe, "teacher: update 10:")
+    output = finish(recipe)
+    root = recipe.parent / "root"
+    assert "teacher: update 5:" not in output  # it went on from a checkpoint
+    assert "generator: update 30:" in output
+    for word in ("teacher", "KD", "WD", "compression", "registered: e2e-tiny version 1"):
+        assert word in output
+    (report,) = root.glob("evaluation/*/report.json")
+    rows = {row["name"]: row for row in json.loads(report.read_text())["rows"]}
+    assert rows["KD"]["parameters"] == rows["WD"]["parameters"] < rows["teacher"]["parameters"]
+
+    again = finish(recipe)
+    assert "making" not in again
+    assert "WD" in again
+    check_tracking(root)
+    check_registered_model(root)
+
+
+def check_tracking(root: Path) -> None:
+    """One parent run, one finished child per stage that was made, for all three attempts."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    names = [run.data.tags["wd.artifact"] for run in children]
+    assert len(names) == len(set(names)) == 11
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def check_registered_model(root: Path) -> None:
+    """A new process translates with the registered model."""
+    code = (
+        "import mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]);"
+        "model = mlflow.pyfunc.load_model('models:/e2e-tiny@champion');"
+        "print(len(model.predict(['Der Hund sieht das Haus.', ''])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{root / 'mlflow.db'}"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines()[-1:] == ["2"], done.stderr
