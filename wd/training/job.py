@@ -1,6 +1,7 @@
 """One training run as plain data, and how any worker carries it out."""
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -165,4 +166,5 @@ def _listed(figures: dict[str, float]) -> str:
 
 
 def _say(name: str, line: str) -> None:
-    print(f"{name}: {line}", flush=True)
+    # Standard output is the commands': `--json` prints one line there.
+    print(f"{name}: {line}", file=sys.stderr, flush=True)
