@@ -175,7 +175,9 @@ def sweep(
     overrides: Overrides = None,
     space: Annotated[
         list[str] | None,
-        typer.Option(help="What to search: student_shape, grouping, optimization; repeatable."),
+        typer.Option(
+            help="student_shape, grouping or optimization; repeatable. Default: the first two."
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Different points to try.")] = 8,
     updates: Annotated[
@@ -192,7 +194,7 @@ def sweep(
 
     told = sweeping.sweep(
         read_recipe(recipe, overrides or ()),
-        space or ["student_shape"],
+        space or ["student_shape", "grouping"],
         trials=trials,
         updates=updates,
         concurrent=concurrent,
