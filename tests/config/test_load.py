@@ -36,6 +36,14 @@ def test_an_override_changes_one_use_of_a_yaml_anchor(path: Path) -> None:
     assert (recipe.fine_tuning.seed, recipe.teacher.training.seed) == (2, 1)
 
 
+def test_an_override_of_a_default_keeps_the_rest(path: Path) -> None:
+    path.write_text("name: test\nsource_language: en\ntarget_language: de\n")
+    recipe = load_recipe(path, ["students.tiny.decoder.heads=4"])
+    assert set(recipe.students) == {"tiny", "small"}
+    assert recipe.student_model.decoder.heads == 4
+    assert recipe.student_model.decoder.d_model == 256
+
+
 def test_yaml_then_overrides(path: Path) -> None:
     recipe = load_recipe(
         path, ["teacher.training.updates=200", "student=small", "corpus.train=['a.{lang}', b.tsv]"]

@@ -28,10 +28,9 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of keys, not {type(tree).__name__}")
-    tree = _unshared(tree)
-    for override in overrides:
-        _apply(tree, override)
-    return validated(Recipe, tree, str(path))
+    recipe = validated(Recipe, tree, str(path))
+    changes = dict(_parse(override) for override in overrides)
+    return overridden(recipe, changes) if changes else recipe
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
@@ -51,19 +50,12 @@ def validated(kind: type[C], tree: Mapping[str, Any], where: str) -> C:
         raise ConfigError(f"{where}: " + "; ".join(lines)) from None
 
 
-def _unshared(value: Any) -> Any:
-    """Return a copy in which a YAML anchor's uses are separate, so that each can be overridden."""
-    if isinstance(value, dict):
-        return {key: _unshared(part) for key, part in value.items()}
-    return [_unshared(part) for part in value] if isinstance(value, list) else value
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _parse(override: str) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"override {override!r}: write it as key=value, e.g. student=small")
     try:
-        _put(tree, key, yaml.safe_load(text))
+        return key, yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {override!r}: the value is not valid YAML: {error}") from None
 

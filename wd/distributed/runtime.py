@@ -14,10 +14,11 @@ from wd.errors import UserError
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("wd", "pipelines", "tune_spaces")
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it would print every worker's line twice
     "RAY_COLOR_PREFIX": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than the default
     "RAY_DATA_LOG_LEVEL": "WARNING",  # no execution plans; the progress bar stays
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announces itself with a warning otherwise
 }
@@ -50,7 +51,7 @@ def ensure_ray(config: RayConfig) -> None:
 
 def prepare_ray(config: RayConfig) -> None:
     """Set what Ray reads when it is imported; `ensure_ray` does it too, if that comes first."""
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if _address(config) is None and "ray" not in sys.modules:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
