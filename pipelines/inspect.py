@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from pipelines.cli import main
 from wd.artifacts import MANIFEST, damaged_files, read_manifest
 from wd.errors import ArtifactError
 from wd.model.sizes import count_parameters
@@ -112,3 +113,7 @@ def _grow(
         if name not in seen:  # an artifact that many need shows its own inputs once
             seen.add(name)
             _grow(branch, source["inputs"], lineage, seen)
+
+
+if __name__ == "__main__":
+    main("inspect")
