@@ -10,7 +10,6 @@ from wd.distributed.train import fit
 from wd.errors import ConfigError, UserError
 from wd.training.job import TrainingJob
 
-pytest_plugins = ["tests.training.conftest"]
 Job = Callable[..., TrainingJob]
 pytestmark = pytest.mark.slow
 
