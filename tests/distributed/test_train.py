@@ -22,6 +22,8 @@ def test_two_workers_equal_one(job: Job, phase: str, ray_session: None) -> None:
     one = fit(alone, RayConfig(workers=0))
     two = fit(shared, RayConfig(workers=2, cpus_per_worker=0.5))
     for name, weight in one.weights.items():
+        if name.endswith("key.bias"):
+            continue  # the softmax cancels it: its gradient is rounding noise, which Adam scales up
         torch.testing.assert_close(two.weights[name], weight, rtol=1e-3, atol=1e-4)
     assert fit(shared, RayConfig(workers=2)).figures == two.figures  # at once: it is finished
 
