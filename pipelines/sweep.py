@@ -93,7 +93,7 @@ def trial(
 
     def on_validation(figures: dict[str, Any]) -> None:
         done = figures["update"] + (0 if figures["phase"] == "generator" else first)
-        tracker.log_metrics({"validation": figures}, step=done)
+        tracker.log_metrics({"validation": figures, METRIC: figures[METRIC]}, step=done)
         if done < total:  # else nothing is left to be saved by stopping
             report({**told, **figures, "update": done})
 

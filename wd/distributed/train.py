@@ -76,8 +76,8 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     import ray.train
     from ray.train.torch import get_device
 
-    # It would write a line per worker and validation; the job says what there is to say.
-    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    # Ray would write a line per worker and validation, through a logger of no family.
+    logging.getLogger().setLevel(logging.WARNING)
     torch.set_num_threads(settings["threads"])
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), get_device())
