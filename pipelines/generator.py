@@ -14,9 +14,8 @@ def generator(run: Run) -> Artifact:
 
     def build(work: Work) -> Metrics:
         from wd.generator.directory import save_generator
-        from wd.training.job import Trained
 
-        metrics = train_model(
+        trained = train_model(
             run,
             work,
             inputs,
@@ -27,10 +26,8 @@ def generator(run: Run) -> Artifact:
             teacher=inputs["teacher"].path,
             generator=config,
         )
-        save_generator(
-            work.out, Trained(work.scratch / "result").module, model, config, inputs["teacher"].name
-        )
-        return metrics
+        save_generator(work.out, trained.module, model, config, inputs["teacher"].name)
+        return trained.figures
 
     return run.stage(
         "generator",

@@ -42,7 +42,7 @@ def student(run: Run, init: Init = "generated") -> Artifact:
             model=model,
             out=work.out,
             start=start,
-        )
+        ).figures
 
     return run.stage(
         "student",

@@ -15,7 +15,7 @@ def teacher(run: Run) -> Artifact:
         config = recipe.teacher.training
         return train_model(
             run, work, inputs, name="teacher", config=config, model=model, out=work.out
-        )
+        ).figures
 
     return run.stage(
         "teacher",

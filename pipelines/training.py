@@ -1,14 +1,17 @@
 """What the three training stages share: a job's data, and a trained model as an artifact."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.context import Run, Work
 from pipelines.corpus import corpus
 from pipelines.shards import pseudo_shards, shards
 from pipelines.tokenizer import tokenizer
-from wd.artifacts import Artifact, Metrics
+from wd.artifacts import Artifact
 from wd.config import ModelConfig, TrainingConfig
+
+if TYPE_CHECKING:  # torch is imported where a stage does its work
+    from wd.training.job import Trained
 
 VERSION = 1
 """Of the training loop: raise it when the same job would give other weights."""
@@ -35,8 +38,8 @@ def train_model(
     model: ModelConfig,
     out: Path,
     **start: Any,
-) -> Metrics:
-    """Train, write the model directory `out`, and return the figures.
+) -> "Trained":
+    """Train, write the model directory `out`, and return what the run left.
 
     `start` holds the job's fields that differ between phases: start, teacher, generator.
     """
@@ -63,4 +66,4 @@ def train_model(
     )
     trained = fit(job, run.recipe.ray, run.on_validation)
     save_model(out, model, trained.weights, inputs["tokenizer"].path)
-    return trained.figures
+    return trained
