@@ -104,7 +104,7 @@ class Run:
 
     def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
         with self.tracker.child(identity.stage, key=identity.name) as tracker:
-            tracker.log_params(identity.config)
+            tracker.log_params(identity.described["config"])
             tracker.set_tags(
                 {
                     "wd.artifact": identity.name,

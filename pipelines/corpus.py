@@ -52,7 +52,7 @@ def corpus(run: Run) -> Artifact:
         "corpus",
         version=VERSION,
         config={
-            **config.model_dump(mode="json", exclude={"dir", "hint", "packages"}),
+            "corpus": config.without("dir", "hint", "packages"),
             "languages": list(languages),
             "sha256": {split: [digests(entry) for entry in entries[split]] for split in SPLITS},
         },

@@ -43,7 +43,7 @@ def evaluation(run: Run) -> Artifact:
         "evaluation",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation.model_dump(mode="json"),
+            "evaluation": recipe.evaluation,
             "languages": [recipe.source_language, recipe.target_language],
         },
         inputs={"corpus": text, **models},

@@ -34,8 +34,8 @@ def generator(run: Run) -> Artifact:
         version=VERSION,
         label=f"{recipe.name}-{recipe.student}",
         config={
-            "model": model.model_dump(mode="json"),
-            "generator": config.model_dump(mode="json", exclude={"training"}),
+            "model": model,
+            "generator": config.without("training"),
             "training": training_identity(config.training),
         },
         inputs=inputs,

@@ -29,7 +29,7 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config=recipe.pseudo.model_dump(mode="json"),
+        config={"pseudo": recipe.pseudo},
         inputs={"corpus": text, "teacher": model},
         build=build,
     )

@@ -36,7 +36,7 @@ def shards(run: Run) -> Artifact:
     return run.stage(
         "shards",
         version=VERSION,
-        config=recipe.shards.model_dump(mode="json"),
+        config={"shards": recipe.shards},
         inputs={"corpus": text, "tokenizer": pieces},
         build=build,
     )
@@ -58,7 +58,7 @@ def pseudo_shards(run: Run) -> Artifact:
         "shards",
         version=VERSION,
         label=f"{recipe.name}-pseudo",
-        config=recipe.shards.model_dump(mode="json"),
+        config={"shards": recipe.shards},
         inputs={"corpus": text, "tokenizer": pieces, "pseudo": said},
         build=build,
     )

@@ -49,9 +49,9 @@ def student(run: Run, init: Init = "generated") -> Artifact:
         version=VERSION,
         label=f"{recipe.name}-{recipe.student}-{LABELS[init]}",
         config={
-            "model": model.model_dump(mode="json"),
+            "model": model,
             "init": init,
-            "grouping": recipe.generator.grouping.model_dump(mode="json") if init == "copy" else {},
+            "grouping": recipe.generator.grouping if init == "copy" else {},
             "training": training_identity(config),
         },
         inputs=inputs,

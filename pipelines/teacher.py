@@ -21,7 +21,7 @@ def teacher(run: Run) -> Artifact:
         "teacher",
         version=VERSION,
         config={
-            "model": model.model_dump(mode="json"),
+            "model": model,
             "training": training_identity(recipe.teacher.training),
         },
         inputs=inputs,

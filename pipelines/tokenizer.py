@@ -19,7 +19,7 @@ def tokenizer(run: Run) -> Artifact:
     return run.stage(
         "tokenizer",
         version=VERSION,
-        config=recipe.tokenizer.model_dump(mode="json"),
+        config={"tokenizer": recipe.tokenizer},
         inputs={"corpus": text},
         build=build,
     )

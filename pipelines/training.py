@@ -23,9 +23,9 @@ def training_inputs(run: Run, *, pseudo: bool) -> dict[str, Artifact]:
     return inputs | ({"pseudo_shards": pseudo_shards(run)} if pseudo else {})
 
 
-def training_identity(config: TrainingConfig) -> dict[str, Any]:
+def training_identity(config: TrainingConfig) -> TrainingConfig:
     """Return what of a training config changes the result."""
-    return config.model_dump(mode="json", exclude={"log_every"})
+    return config.without("log_every")
 
 
 def train_model(

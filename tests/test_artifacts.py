@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from wd.artifacts import MANIFEST, Identity, Metrics, Store, damaged_files, read_manifest
+from wd.config import Config
 from wd.errors import ArtifactError
 
 
@@ -237,3 +238,21 @@ def test_a_broken_upload_is_not_visible(root: str, tmp_path: Path) -> None:
 def test_an_address_of_no_kind() -> None:
     with pytest.raises(ArtifactError, match="not a folder or a storage address"):
         Store("nowhere://bucket")
+
+
+def test_an_option_at_its_default_does_not_change_the_hash() -> None:
+    class Before(Config):
+        size: int = 1
+
+    class After(Config):
+        size: int = 1
+        added: bool = False
+
+    def hashed(config: Config) -> str:
+        return identity(config={"shards": config}).hash
+
+    assert hashed(Before(size=2)) == hashed(After(size=2)) != hashed(After())
+    assert hashed(After(added=True)) != hashed(After())
+    assert identity(config={"shards": After()}).described["config"] == {
+        "shards": {"size": 1, "added": False}
+    }

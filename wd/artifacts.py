@@ -1,7 +1,9 @@
 """Content-addressed stage outputs: `<root>/<stage>/<label>-<hash>/`, the manifest written last.
 
 The hash covers the stage's name and version, its own config and its inputs' hashes, so the same
-work is never done twice and a promoted model can be traced back to its corpus.
+work is never done twice and a promoted model can be traced back to its corpus. Of a config object
+the hash sees what differs from its defaults, so that an option added later does not undo finished
+work; whoever changes a default raises the versions of the stages that read it.
 """
 
 import hashlib
@@ -21,6 +23,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 from filelock import FileLock
+from pydantic import BaseModel
 
 from wd.errors import ArtifactError
 
@@ -37,14 +40,14 @@ class Identity:
     label: str
     version: int
     config: Mapping[str, Any]
+    """Plain data, or pydantic models as its values."""
     inputs: Mapping[str, str]
     """Role -> `stage/label-hash` of the artifact that plays it."""
 
     @property
     def hash(self) -> str:
         """First 12 hex digits of SHA-256 over everything but the label."""
-        told = asdict(self)
-        del told["label"]
+        told = {"stage": self.stage, "version": self.version, "config": self._dump(short=True)}
         told["inputs"] = {role: name.rsplit("-", 1)[-1] for role, name in self.inputs.items()}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -52,6 +55,19 @@ class Identity:
     def name(self) -> str:
         """`stage/label-hash`: the artifact's path below the root."""
         return f"{self.stage}/{self.label}-{self.hash}"
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """All of it as plain data, defaults included: what a manifest says."""
+        return {**asdict(self), "config": self._dump(short=False)}
+
+    def _dump(self, short: bool) -> dict[str, Any]:
+        return {
+            key: value.model_dump(mode="json", exclude_defaults=short)
+            if isinstance(value, BaseModel)
+            else value
+            for key, value in self.config.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,7 @@ class Store:
         started = datetime.now(UTC)
         metrics = build(partial)
         manifest = {
-            **asdict(identity),
+            **identity.described,
             "hash": identity.hash,
             "metrics": metrics,
             "files": describe_files(partial),

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from itertools import product
 from pathlib import Path
 
@@ -35,6 +36,25 @@ fine_tuning: *training
 evaluation: {beam_size: 2, max_length: 30, speed_repeats: 1}
 ray: {cpus_per_worker: 0.5, map_cpus: 0.5}
 """
+TRAINING = {
+    "teacher": "teacher: update 10:",
+    "student/e2e-tiny-kd": "kd student: update 10:",
+    "generator": "generator: update 10:",
+    "student/e2e-tiny-wd": "wd student: update 10:",
+}
+STAGES = (
+    "corpus",
+    "tokenizer",
+    "shards/e2e-",
+    "teacher",
+    "pseudo",
+    "shards/e2e-pseudo",
+    "student/e2e-tiny-kd",
+    "generator",
+    "student/e2e-tiny-wd",
+    "evaluation",
+    "registry",
+)
 NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Kind": "child"}
 VERBS = {"sieht": "sees", "findet": "finds", "kennt": "knows", "malt": "paints"}
 
@@ -63,18 +83,25 @@ def start(recipe: Path) -> subprocess.Popen[str]:
     )
 
 
-def kill_at(recipe: Path, sign: str) -> None:
-    """Start the run, and kill its driver with SIGKILL when its output holds `sign`."""
+def kill_at(recipe: Path, sign: str) -> str:
+    """Start the run, and kill its driver with SIGKILL soon after its output holds `sign`.
+
+    Returns the output until then.
+    """
     process = start(recipe)
     assert process.stdout is not None
+    output = ""
     for line in process.stdout:
+        output += line
         if sign in line:
+            time.sleep(0.3)
             os.kill(process.pid, signal.SIGKILL)
             break
     else:
         raise AssertionError(f"the run ended with {process.wait()} before it said {sign!r}")
     process.wait()
     process.stdout.close()
+    return output
 
 
 def finish(recipe: Path) -> str:
@@ -86,12 +113,12 @@ def finish(recipe: Path) -> str:
 
 @pytest.mark.timeout(900)
 def test_killed_finished_repeated_used(recipe: Path) -> None:
-    kill_at(recipe, "making  shards/")
-    kill_at(recipe, "teacher: update 10:")
+    told = [kill_at(recipe, TRAINING.get(stage, f"making  {stage}")) for stage in STAGES]
     output = finish(recipe)
+    for sign in TRAINING.values():  # what was killed in training went on from a checkpoint
+        assert "".join(told).count(sign.replace("10:", "5:")) == 1
     root = recipe.parent / "root"
-    assert "teacher: update 5:" not in output  # it went on from a checkpoint
-    assert "generator: update 30:" in output
+    assert "making  student/" not in output
     for word in ("teacher", "KD", "WD", "compression", "registered: e2e-tiny version 1"):
         assert word in output
     (report,) = root.glob("evaluation/*/report.json")

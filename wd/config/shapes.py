@@ -12,6 +12,11 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def without(self, *keys: str) -> Self:
+        """Return a copy with these keys at their defaults: they are not to count."""
+        defaults = {key: type(self).model_fields[key].get_default() for key in keys}
+        return self.model_copy(update=defaults)
+
 
 class StackShape(Config):
     """One stack (encoder or decoder) of a Transformer."""
