@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from pipelines import model_commands
 from pipelines.command_group import CommandGroup
 from pipelines.options import AsJson, DryRun, Overrides, RecipeArgument, examples, print_json
 from pipelines.recipe_arguments import read_recipe
+from wd.config import Method
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -106,22 +107,25 @@ _add_stage("generator", "generator", "Phase 1: train the parameter generator.")
 @app.command(
     epilog=examples(
         "wd student quickstart",
-        "wd student quickstart --init random   # the KD student of the same size and budget",
+        "wd student quickstart --method kd   # the same size and budget",
     )
 )
 def student(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    init: Annotated[
-        str, typer.Option(help="Where its weights start: generated, random or copy.")
-    ] = "generated",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="scratch (original pairs only), kd, copy (of the teacher's layers) or wd."
+        ),
+    ] = "wd",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Phase 2: train the student; its weights start as --init says."""
-    if init not in ("generated", "random", "copy"):
-        raise typer.BadParameter(f"{init!r} is not one of generated, random, copy")
-    _make("student", "student", recipe, overrides, dry_run, as_json, init)
+    """Phase 2: train the student; --method says where its weights start and what it reads."""
+    if method not in get_args(Method):
+        raise typer.BadParameter(f"{method!r} is not one of {', '.join(get_args(Method))}")
+    _make("student", "student", recipe, overrides, dry_run, as_json, method)
 
 
 @app.command(epilog=examples("wd evaluate quickstart", "wd evaluate quickstart --json"))

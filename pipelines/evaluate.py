@@ -29,8 +29,8 @@ def evaluation(run: Run) -> Artifact:
     text = corpus(run)
     models = {
         "teacher": teacher(run),
-        "KD": student(run, "random"),
-        "WD": student(run, "generated"),
+        "KD": student(run, "kd"),
+        "WD": student(run, "wd"),
     }
 
     def build(work: Work) -> Metrics:

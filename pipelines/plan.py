@@ -31,8 +31,8 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
     training = {
         "teacher": (teacher, recipe.teacher.training),
         "generator": (student, recipe.generator.training),
-        "student": (student, recipe.student_training("generated")),
-        "kd_student": (student, recipe.student_training("random")),
+        "student": (student, recipe.student_training("wd")),
+        "kd_student": (student, recipe.student_training("kd")),
     }
     return {
         "recipe": recipe.name,

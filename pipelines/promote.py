@@ -22,7 +22,7 @@ def registry(run: Run) -> Artifact:
     is at least `registry.min_bleu`.
     """
     recipe = run.recipe
-    report, model = evaluation(run), student(run, "generated")
+    report, model = evaluation(run), student(run, "wd")
 
     def build(work: Work) -> Metrics:
         told = _register(run, work, report, model)

@@ -8,36 +8,34 @@ from pipelines.generator import generator
 from pipelines.teacher import teacher
 from pipelines.training import VERSION, train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
-from wd.config import Init, ModelConfig, Recipe
-
-LABELS: dict[Init, str] = {"random": "kd", "copy": "copy", "generated": "wd"}
+from wd.config import Method, ModelConfig, Recipe
 
 
-def student(run: Run, init: Init = "generated") -> Artifact:
+def student(run: Run, method: Method = "wd") -> Artifact:
     """Return a student's model directory.
 
-    `random` makes the KD student, `copy` starts from the teacher's layers, `generated` from what
-    phase 1 produced. All train on original and pseudo pairs, with equal updates in total.
+    `scratch` and `kd` start at random, `copy` from the teacher's layers, `wd` from what phase 1
+    produced. All but `scratch` train on original and pseudo pairs; all get equal updates in total.
     """
     recipe, model = run.recipe, run.recipe.student_model
-    config = recipe.student_training(init)
-    inputs = training_inputs(run, pseudo=True)
-    if init == "copy":
+    config = recipe.student_training(method)
+    inputs = training_inputs(run, pseudo=method != "scratch")
+    if method == "copy":
         inputs["teacher"] = teacher(run)
-    if init == "generated":
+    if method == "wd":
         inputs["generator"] = generator(run)
 
     def build(work: Work) -> Metrics:
         start: Path | None = None
-        if init == "copy":
+        if method == "copy":
             start = _copied(recipe, model, inputs["teacher"], work.scratch)
-        if init == "generated":
+        if method == "wd":
             start = inputs["generator"].path / "student" / "model.safetensors"
         return train_model(
             run,
             work,
             inputs,
-            name=f"{LABELS[init]} student",
+            name=f"{method} student",
             config=config,
             model=model,
             out=work.out,
@@ -47,11 +45,11 @@ def student(run: Run, init: Init = "generated") -> Artifact:
     return run.stage(
         "student",
         version=VERSION,
-        label=f"{recipe.name}-{recipe.student}-{LABELS[init]}",
+        label=f"{recipe.name}-{recipe.student}-{method}",
         config={
             "model": model,
-            "init": init,
-            "grouping": recipe.generator.grouping if init == "copy" else {},
+            "method": method,
+            "grouping": recipe.generator.grouping if method == "copy" else {},
             "training": training_identity(config),
         },
         inputs=inputs,

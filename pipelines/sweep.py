@@ -99,7 +99,7 @@ def trial(
 
     quiet = Console(quiet=True)
     with Run(changed, on_validation=on_validation, parent=tracker, console=quiet) as run:
-        phases = {"generator": generator(run), "student": student(run, "generated")}
+        phases = {"generator": generator(run), "student": student(run, "wd")}
     made = {role: artifact.name for role, artifact in phases.items()}
     bleu = phases["student"].metrics["validation"][METRIC]
     tracker.log_metrics({METRIC: bleu})

@@ -125,6 +125,14 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_equal_updates_for_every_student(path: Path) -> None:
     recipe = load_recipe(path, ["generator.training.updates=30", "fine_tuning.updates=12"])
-    for init in ("random", "copy"):
-        assert recipe.student_training(init).updates == 42
-    assert recipe.student_training("generated").updates == 12
+    for method in ("scratch", "kd", "copy"):
+        assert recipe.student_training(method).updates == 42
+    assert recipe.student_training("wd").updates == 12
+
+
+def test_a_preset_fills_what_is_not_given(path: Path) -> None:
+    changes = ["generator.preset=reference", "generator.initialisation.maps=svd"]
+    generator = load_recipe(path, changes).generator
+    assert (generator.grouping.sharing, generator.grouping.layer_map) == ("subset", "factored")
+    assert (generator.initialisation.maps, generator.initialisation.gate) == ("svd", "reference")
+    assert generator.training == load_recipe(path).generator.training

@@ -75,7 +75,7 @@ def test_bad_input_is_one_message_and_exit_2(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["plan"], ["student", "quickstart", "--init", "x"], ["x"]])
+@pytest.mark.parametrize("arguments", [["plan"], ["student", "quickstart", "--method", "x"], ["x"]])
 def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
     result = wd(*arguments)
     assert result.exit_code == 2

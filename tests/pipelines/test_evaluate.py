@@ -65,7 +65,7 @@ def run(
         return model(run, "teacher", 0)
 
     def student(run: Run, init: str) -> Artifact:
-        return model(run, "student", {"random": 1, "generated": 2}[init], decoder=narrow)
+        return model(run, "student", {"kd": 1, "wd": 2}[init], decoder=narrow)
 
     for module in (evaluate, pseudo):
         monkeypatch.setattr(module, "corpus", corpus)

@@ -42,11 +42,11 @@ def measured(
         return store.find(identity) or store.publish(identity, build)
 
     def student(run: Run, init: str) -> Artifact:
-        assert init == "generated"
+        assert init == "wd"
         return publish("student", figures["bleu"], {"corpus": "corpus/bird-0"}, {})
 
     def evaluation(run: Run) -> Artifact:
-        bleu, model = figures["bleu"], student(run, "generated")
+        bleu, model = figures["bleu"], student(run, "wd")
         metrics = {"WD": {"bleu": bleu, "compression": 0.5}}
         return publish("evaluation", bleu, {"WD": model.name}, metrics)
 

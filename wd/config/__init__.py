@@ -1,14 +1,12 @@
 """Strict, frozen configuration: YAML, then dotted overrides, then objects."""
 
+from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import (
     CorpusConfig,
     EvaluationConfig,
     FilterConfig,
-    GeneratorConfig,
-    GroupingConfig,
-    Init,
-    InitialisationConfig,
+    Method,
     PseudoConfig,
     RayConfig,
     Recipe,
@@ -17,7 +15,6 @@ from wd.config.recipe import (
     TeacherConfig,
     TokenizerConfig,
     TrackingConfig,
-    TrainingConfig,
 )
 from wd.config.shapes import (
     Config,
@@ -27,6 +24,7 @@ from wd.config.shapes import (
     StackShape,
     StudentShape,
 )
+from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
     "Config",
@@ -35,10 +33,11 @@ __all__ = [
     "FilterConfig",
     "GeneratorConfig",
     "GroupingConfig",
-    "Init",
     "InitialisationConfig",
+    "Method",
     "ModelConfig",
     "ModelShape",
+    "ObjectiveConfig",
     "PseudoConfig",
     "RayConfig",
     "Recipe",

@@ -7,17 +7,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from wd.config.generation import GeneratorConfig
 from wd.config.shapes import (
     Config,
+    Fraction,
     ModelConfig,
     ModelShape,
     PositiveInt,
     StackOverride,
     StudentShape,
 )
+from wd.config.training import ObjectiveConfig, TrainingConfig
 
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-Init = Literal["random", "copy", "generated"]
+Method = Literal["scratch", "kd", "copy", "wd"]
+"""How a student is made; all get equal updates in total."""
 
 
 class FilterConfig(Config):
@@ -90,35 +93,6 @@ class ShardsConfig(Config):
     """Longer sentences (in pieces, end marker included) are left out of training."""
 
 
-class TrainingConfig(Config):
-    """One training run: of the teacher, of the generator or of a student."""
-
-    updates: PositiveInt = 30_000
-    batches_per_update: PositiveInt = 8
-    """Batches in one optimiser step, over all workers; the workers must divide it."""
-    learning_rate: Annotated[float, Field(gt=0)] = 7e-4
-    """Peak, reached after the warm-up."""
-    initial_learning_rate: Annotated[float, Field(ge=0)] = 1e-7
-    warmup_updates: PositiveInt = 4000
-    adam_betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
-    label_smoothing: Fraction = 0.1
-    dropout: Fraction = 0.1
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`: bfloat16 where the hardware multiplies it natively, else float32."""
-    validate_every: PositiveInt = 1000
-    """Updates between validations; each one also writes a checkpoint."""
-    log_every: PositiveInt = 100
-    """Updates between progress reports."""
-    bleu_sentences: Annotated[int, Field(ge=0)] = 500
-    """Validation sentences that are also translated, greedily, for a BLEU; 0: loss only."""
-    average_last: PositiveInt = 5
-    """The published weights are the mean of this many last checkpoints, or the last one's where
-    those have the lower validation loss."""
-    seed: int = 1
-
-
 class TeacherConfig(Config):
     """The teacher: trained here, or imported."""
 
@@ -134,34 +108,6 @@ class PseudoConfig(Config):
     max_length: PositiveInt = 256
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
     batch_tokens: PositiveInt = 4096
-
-
-class GroupingConfig(Config):
-    """How teacher layers are gathered into subsets, and what the subsets share."""
-
-    sharing: Literal["class", "subset"] = "class"
-    """One set of maps per class (the paper), or one per student layer (the reference code)."""
-    encoder_subsets: tuple[PositiveInt, ...] | None = None
-    """Subset sizes, first layer first; default: as even as can be."""
-    decoder_subsets: tuple[PositiveInt, ...] | None = None
-
-
-class InitialisationConfig(Config):
-    """Where the generator's parameters start."""
-
-    maps: Literal["xavier", "identity", "auto"] = "auto"
-    """Width maps: random (reference), the truncated identity, or identity along the axes that
-    keep their width and random along the others. Layer maps start at 1 / K."""
-    gate: Literal["reference", "exact"] = "exact"
-    """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
-
-
-class GeneratorConfig(Config):
-    """Phase 1: train the parameter generator."""
-
-    grouping: GroupingConfig = GroupingConfig()
-    initialisation: InitialisationConfig = InitialisationConfig()
-    training: TrainingConfig = TrainingConfig()
 
 
 class EvaluationConfig(Config):
@@ -240,6 +186,8 @@ class Recipe(Config):
     generator: GeneratorConfig = GeneratorConfig()
     fine_tuning: TrainingConfig = TrainingConfig(warmup_updates=1000)
     """Phase 2."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """Of both phases, and of the baselines that they are compared with."""
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     registry: RegistryConfig = RegistryConfig()
@@ -269,13 +217,13 @@ class Recipe(Config):
         """The selected student with its vocabularies."""
         return self.model(self.students[self.student].of(self.teacher.shape))
 
-    def student_training(self, init: Init) -> TrainingConfig:
-        """Return how a student with this start is trained: equal updates in total for all.
+    def student_training(self, method: Method) -> TrainingConfig:
+        """Return how a student is trained: equal updates in total for all methods.
 
         A generated student has had phase 1, so it gets phase 2's updates; the others get both
         phases' updates, with the warm-up of training from scratch.
         """
-        if init == "generated":
+        if method == "wd":
             return self.fine_tuning
         phases = (self.generator.training, self.fine_tuning)
         return phases[0].model_copy(update={"updates": sum(phase.updates for phase in phases)})

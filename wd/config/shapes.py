@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Config(BaseModel):
@@ -48,6 +49,8 @@ class ModelShape(Config):
     activation: Literal["relu", "gelu"] = "relu"
     tied_embeddings: Literal["none", "decoder", "all"] = "none"
     """`none`: three tables; `decoder`: target embedding = output projection; `all`: one table."""
+    biases: bool = True
+    """Whether linear maps have biases (the output projection never has one)."""
 
     @model_validator(mode="after")
     def _one_table_needs_one_width(self) -> Self:

@@ -24,6 +24,8 @@ from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee, mean_st
 from wd.training.validation import HeldOut, validate
 from wd.training.world import World
 
+TOLD = {"phase", "update"}
+"""What a validation's figures are about, beside the figures."""
 OnValidation = Callable[[dict[str, Any]], None]
 
 
@@ -109,26 +111,33 @@ def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None
     history = train(trainee, reader, job.config, checkpoints, hooks, world)
     if world.rank == 0:
         seconds = time.monotonic() - started
-        figures = _pick(job, trainee, checkpoints.last_weights(), world)
+        figures = _pick(job, trainee, checkpoints, history[-1], world)
         figures |= {"history": history, "training_seconds": seconds}
         _leave_result(job, trainee, figures)
 
 
 def _pick(
-    job: TrainingJob, trainee: Trainee, states: list[dict[str, Tensor]], world: World
+    job: TrainingJob,
+    trainee: Trainee,
+    checkpoints: CheckpointFolder,
+    last: dict[str, Any],
+    world: World,
 ) -> dict[str, Any]:
-    """Load the last state or the mean of the last ones, whichever validates better; tell which."""
-    best: dict[str, Any] = {}
-    for name, state in (("average", mean_state(states)), ("last", states[-1])):
-        trainee.module.load_state_dict(state)
-        figures = validate(
-            job.model, trainee.weights(), job.held_out, job.config.bleu_sentences, world.device
-        )
-        _say(job.name, f"{name} of {len(states)} checkpoints: {_listed(figures)}")
-        if not best or figures["loss"] < best["validation"]["loss"]:
-            best = {"published": name, "validation": figures, "state": state}
-    trainee.module.load_state_dict(best.pop("state"))
-    return best
+    """Load the last weights or the mean of the last ones, whichever validates better; tell which.
+
+    `last` holds the last weights' figures.
+    """
+    told = {"published": "last", "validation": {name: last[name] for name in last.keys() - TOLD}}
+    states = checkpoints.last_weights()
+    trainee.module.load_state_dict(mean_state(states))
+    figures = validate(
+        job.model, trainee.weights(), job.held_out, job.config.bleu_sentences, world.device
+    )
+    _say(job.name, f"average of {len(states)} checkpoints: {_listed(figures)}")
+    if figures["loss"] < last["loss"]:
+        return {"published": "average", "validation": figures}
+    trainee.module.load_state_dict(states[-1])
+    return told
 
 
 def _leave_result(job: TrainingJob, trainee: Trainee, figures: dict[str, Any]) -> None:

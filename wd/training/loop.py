@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 
 from wd.config import TrainingConfig
-from wd.data.batches import ShardReader
+from wd.data.batches import Batch, ShardReader
 from wd.errors import ConfigError, UserError
 from wd.training.checkpoint import CheckpointFolder
 from wd.training.schedule import learning_rate
@@ -54,20 +54,11 @@ def train(
     meter = _Meter(config, update, world)
     trainee.module.train()
     while update < config.updates:
-        indices = reader.step(update, config.batches_per_update, config.seed)
-        tokens = int(reader.tokens[indices].sum())
-        # Fixing the random numbers of each update makes a resumed run equal an unbroken one.
-        torch.manual_seed((config.seed * 1_000_003 + update) * 1009 + world.rank)
-        mine = [reader[index] for index in indices[world.rank :: world.size]]
+        batches, tokens = _share(reader, update, config, world)
         # Workers' gradients are averaged; this makes them the gradient of the mean loss per token.
-        loss = trainee.backward(mine, world.size / tokens)
+        loss = trainee.backward(batches, world.size / tokens)
         update += 1
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(update, config)
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(trainee.module.parameters(), config.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        _step(optimizer, learning_rate(update, config), config.clip_norm)
         meter.add(loss, tokens)
         if update % config.validate_every == 0 or update == config.updates:
             meter.report(update, hooks.progress)
@@ -79,6 +70,28 @@ def train(
         elif update % config.log_every == 0:
             meter.report(update, hooks.progress)
     return history
+
+
+def _share(
+    reader: ShardReader, update: int, config: TrainingConfig, world: World
+) -> tuple[list[Batch], int]:
+    """Return this worker's batches of an update, and the target pieces of all workers' batches.
+
+    Fixing the random numbers of each update makes a resumed run equal an unbroken one.
+    """
+    torch.manual_seed((config.seed * 1_000_003 + update) * 1009 + world.rank)
+    indices = reader.step(update, config.batches_per_update, config.seed)
+    mine = [reader[index] for index in indices[world.rank :: world.size]]
+    return mine, int(reader.tokens[indices].sum())
+
+
+def _step(optimizer: torch.optim.Optimizer, rate: float, clip_norm: float | None) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(group["params"], clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def check_share(config: TrainingConfig, workers: int) -> None:

@@ -1,0 +1,80 @@
+"""How the parameter generator groups a teacher's weights, and where its own parameters start."""
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from wd.config.shapes import Config, PositiveInt
+from wd.config.training import TrainingConfig
+
+Part = Literal["generated", "copied", "fresh"]
+"""`generated`: by the transformation. `copied`: trained directly, starting as the teacher's.
+`fresh`: trained directly, starting as in an untrained model."""
+Map = Literal["input", "output", "layer"]
+
+
+class GroupingConfig(Config):
+    """How teacher layers are gathered into subsets, what they share, and what is learned."""
+
+    sharing: Literal["class", "subset", "stack"] = "class"
+    """One set of maps per class (the paper), per student layer (the reference code), or per
+    encoder and decoder: there one layer map, and one map per axis (such as the residual stream)
+    for all the weights that read or write it."""
+    encoder_subsets: tuple[PositiveInt, ...] | None = None
+    """Subset sizes, first layer first; default: as even as can be."""
+    decoder_subsets: tuple[PositiveInt, ...] | None = None
+    learned_maps: tuple[Map, ...] = ("input", "output", "layer")
+    """The others stay as they start; W and B are always learned."""
+    layer_map: Literal["plain", "factored"] = "plain"
+    """W_L [K, 1], or the reference code's K x K map before it, which adds no function."""
+    same_shape: Literal["elementwise", "mapped"] = "elementwise"
+    """Whether classes that keep their shape and depth do without maps."""
+    norms: Part = "generated"
+    biases: Part = "generated"
+    embeddings: Part = "generated"
+    """The tables, the output projection among them."""
+    output_projection: Literal["gated", "linear"] = "gated"
+    """`linear`: where its width changes, only a width map, without tanh, W and B."""
+
+
+class InitialisationConfig(Config):
+    """Where the generator's parameters start."""
+
+    maps: Literal["auto", "xavier", "identity", "svd", "axis"] = "auto"
+    """Width maps. `xavier`: random. `identity`: the first channels. `svd`: the best projection of
+    the class's stacked weights. `axis`: one projection per axis, the best for all weights that
+    read or write it, so that they still fit together. `auto`: identity along axes that keep
+    their width, xavier along the others."""
+    layers: Literal["mean", "first", "spread"] = "mean"
+    """Layer maps: the mean of the subset (1 / K), its first layer, or the layers that are evenly
+    spaced over the whole stack, first and last included (the middle one of a single subset)."""
+    gate: Literal["reference", "exact"] = "exact"
+    """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
+
+
+REFERENCE: dict[str, dict[str, str]] = {
+    "grouping": {"sharing": "subset", "layer_map": "factored", "output_projection": "linear"},
+    "initialisation": {"maps": "xavier", "layers": "mean", "gate": "reference"},
+}
+"""What the paper's published code does."""
+
+
+class GeneratorConfig(Config):
+    """Phase 1: train the parameter generator."""
+
+    preset: Literal["reference"] | None = None
+    """`reference` reproduces the paper's published code in whatever is not given here."""
+    grouping: GroupingConfig = GroupingConfig()
+    initialisation: InitialisationConfig = InitialisationConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict) or tree.get("preset") != "reference":
+            return tree
+        given = {key: tree.get(key) or {} for key in REFERENCE}
+        return tree | {
+            key: {**values, **given[key]} if isinstance(given[key], dict) else given[key]
+            for key, values in REFERENCE.items()
+        }
