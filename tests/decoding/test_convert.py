@@ -70,7 +70,7 @@ def _decoded(
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize(("activation", "biases"), [("relu", True), ("gelu", True), ("relu", False)])
 @pytest.mark.parametrize(
     ("tied", "narrow"),
     [("none", False), ("none", True), ("decoder", False), ("decoder", True), ("all", False)],
@@ -78,12 +78,13 @@ def _decoded(
 def test_greedy_pieces_and_scores_are_torch_s(
     norm: str,
     activation: str,
+    biases: bool,
     tied: str,
     narrow: bool,
     random_model: Callable[..., Transformer],
     tmp_path: Path,
 ) -> None:
-    changes = {"norm": norm, "activation": activation, "tied_embeddings": tied}
+    changes = {"norm": norm, "activation": activation, "tied_embeddings": tied, "biases": biases}
     if narrow:
         changes |= {"decoder": NARROW}
     for seed in count():

@@ -33,13 +33,15 @@ def model(decoder: StackShape = WIDE, **changes: Any) -> ModelConfig:
 @pytest.mark.parametrize(
     "config",
     [
-        model(decoder, norm=norm, tied_embeddings=tied)
-        for decoder, norm, tied in product(
-            (WIDE, NARROW), ("pre", "post"), ("none", "decoder", "all")
+        model(decoder, norm=norm, tied_embeddings=tied, biases=biases)
+        for decoder, norm, tied, biases in product(
+            (WIDE, NARROW), ("pre", "post"), ("none", "decoder", "all"), (True, False)
         )
         if not (tied == "all" and decoder is NARROW)
     ],
-    ids=lambda config: f"{config.norm}-{config.tied_embeddings}-{config.decoder.layers}",
+    ids=lambda config: (
+        f"{config.norm}-{config.tied_embeddings}-{config.decoder.layers}-{config.biases}"
+    ),
 )
 def test_shapes_and_parameters_are_the_models(config: ModelConfig) -> None:
     transformer = Transformer(config)

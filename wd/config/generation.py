@@ -45,9 +45,8 @@ class InitialisationConfig(Config):
     the class's stacked weights. `axis`: one projection per axis, the best for all weights that
     read or write it, so that they still fit together. `auto`: identity along axes that keep
     their width, xavier along the others."""
-    layers: Literal["mean", "first", "spread"] = "mean"
-    """Layer maps: the mean of the subset (1 / K), its first layer, or the layers that are evenly
-    spaced over the whole stack, first and last included (the middle one of a single subset)."""
+    layers: Literal["mean", "first", "middle", "last"] = "mean"
+    """Layer maps: the mean of the subset's layers (1 / K), or one of them."""
     gate: Literal["reference", "exact"] = "exact"
     """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
 

@@ -123,7 +123,8 @@ class _Weights:
 
     def _linear(self, spec: common_spec.LinearSpec, *names: str) -> None:
         spec.weight = np.concatenate([self._arrays[f"{name}.weight"] for name in names])
-        spec.bias = np.concatenate([self._arrays[f"{name}.bias"] for name in names])
+        if f"{names[0]}.bias" in self._arrays:
+            spec.bias = np.concatenate([self._arrays[f"{name}.bias"] for name in names])
 
     def _norm(self, spec: common_spec.LayerNormSpec, name: str) -> None:
         spec.gamma = self._arrays[f"{name}.weight"]

@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from wd.config import GeneratorConfig, ModelConfig
-from wd.generator.grouping import weight_classes
-from wd.generator.transform import Transformation
+from wd.errors import ConfigError
+from wd.generator.grouping import WeightClass, subset_bounds, weight_classes
+from wd.generator.map_set import MapSet
+from wd.generator.transform import Direct, Transformation
+from wd.model.transformer import Transformer
 
 
 class ParameterGenerator(nn.Module):
-    """One `Transformation` per class; trainable parameters are the maps, W and B only.
+    """One `Transformation` per class, and the maps that they go through.
 
-    The teacher's weights are frozen, held once, and in neither `parameters()` nor the state
-    dict: a generator's checkpoint is loaded into a generator built on the same teacher.
+    Trainable are the maps, W and B, and what is copied or fresh by choice. The teacher's weights
+    are frozen, held once, and in neither `parameters()` nor the state dict: a generator's
+    checkpoint is loaded into a generator built on the same teacher.
     """
 
     def __init__(
@@ -30,24 +35,65 @@ class ParameterGenerator(nn.Module):
         super().__init__()
         self.student = student
         self.classes = weight_classes(teacher, student, config.grouping)
-        self.transformations = nn.ModuleDict(
-            {
-                # A module's name may not hold a dot.
-                each.name.replace(".", "/"): Transformation(
-                    each,
-                    [weights[name] for name in each.teacher],
-                    config.grouping,
-                    config.initialisation,
-                )
-                for each in self.classes
-            }
-        )
+        self.maps = MapSet(self.classes, weights, teacher, student, config)
+        choices = {each.name: _choice(each, config) for each in self.classes}
+        fresh = Transformer(student).state_dict() if "fresh" in choices.values() else {}
+        self.parts = nn.ModuleDict()
+        for each in self.classes:
+            part: nn.Module
+            if choices[each.name] == "generated":
+                part = self._transformation(each, weights, config)
+            elif choices[each.name] == "copied":
+                part = Direct([weights[name] for name in _firsts(each)])
+            else:
+                part = Direct([fresh[name] for name in each.student])
+            self.parts[each.key] = part
 
     def materialize(self) -> dict[str, Tensor]:
         """Return the student's weights, named as in its state dict; differentiable."""
+        maps = self.maps.by_key()
         student: dict[str, Tensor] = {}
-        for each, transform in zip(self.classes, self.transformations.values(), strict=True):
-            student |= zip(each.student, transform().unbind(), strict=True)
+        for each, part in zip(self.classes, self.parts.values(), strict=True):
+            student |= zip(each.student, part(maps).unbind(), strict=True)
         return student
 
     forward = materialize
+
+    def transformations(self) -> dict[str, Transformation]:
+        """Return class name -> transformation, of the classes that have one."""
+        parts = zip(self.classes, self.parts.values(), strict=True)
+        return {each.name: part for each, part in parts if isinstance(part, Transformation)}
+
+    def _transformation(
+        self, each: WeightClass, weights: Mapping[str, Tensor], config: GeneratorConfig
+    ) -> Transformation:
+        linear = (
+            each.name == "output_projection.weight"
+            and config.grouping.output_projection == "linear"
+            and not each.agrees
+        )
+        return Transformation(
+            torch.stack([weights[name] for name in each.teacher]),
+            self.maps.keys[each.name],
+            self.maps.by_key(),
+            gate_start=None if linear else config.initialisation.gate,
+        )
+
+
+def _choice(each: WeightClass, config: GeneratorConfig) -> str:
+    """Return generated, copied or fresh; raises ConfigError for what cannot be copied."""
+    if each.part is None:
+        return "generated"
+    choice: str = getattr(config.grouping, each.part)
+    if choice == "copied" and each.teacher_shape != each.student_shape:
+        raise ConfigError(
+            f"grouping.{each.part}: {each.name} cannot be copied: it is {list(each.teacher_shape)} "
+            f"in the teacher and {list(each.student_shape)} in the student; generate it, or start "
+            "it fresh"
+        )
+    return choice
+
+
+def _firsts(each: WeightClass) -> list[str]:
+    """Return the first teacher instance of every subset, as layer copy takes it."""
+    return [each.teacher[first] for first, _ in subset_bounds(each.subsets)]

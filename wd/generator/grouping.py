@@ -11,10 +11,10 @@ from typing import Literal
 
 from wd.config import GroupingConfig, ModelConfig, ModelShape
 from wd.errors import ConfigError
-from wd.model.sizes import tensor_shapes
+from wd.model.sizes import is_bias, tensor_shapes
 
 Shape = tuple[int, ...]
-Kind = Literal["matrix", "vector", "embedding"]
+Kind = Literal["matrix", "vector", "gain", "embedding"]
 _LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.+)")
 
 
@@ -25,6 +25,9 @@ class WeightClass:
     name: str
     """Such as `decoder.self_attention.query.weight`, or an unlayered weight's own name."""
     kind: Kind
+    """`gain`: a norm's; it scales channels, so that a change of basis acts on it differently."""
+    axes: tuple[str, ...]
+    """What each dimension runs over, such as (`decoder.inner`, `decoder.model`)."""
     teacher: tuple[str, ...]
     student: tuple[str, ...]
     subsets: tuple[int, ...]
@@ -33,7 +36,26 @@ class WeightClass:
     student_shape: Shape
 
     @property
-    def elementwise(self) -> bool:
+    def key(self) -> str:
+        """The name of its module, which may not hold a dot."""
+        return self.name.replace(".", "/")
+
+    @property
+    def stack(self) -> str:
+        """`encoder` or `decoder`: the one whose residual stream or layers it belongs to."""
+        return "encoder" if self.name.startswith(("encoder.", "source_")) else "decoder"
+
+    @property
+    def part(self) -> str | None:
+        """The part of a model that `GroupingConfig` treats apart: norms, biases, embeddings."""
+        if self.kind == "embedding":
+            return "embeddings"
+        if self.kind == "matrix":
+            return None
+        return "biases" if is_bias(self.name) else "norms"
+
+    @property
+    def agrees(self) -> bool:
         """Whether shape and depth agree, so that no maps are needed."""
         return self.teacher_shape == self.student_shape and set(self.subsets) == {1}
 
@@ -66,6 +88,7 @@ def weight_classes(
             WeightClass(
                 name=role,
                 kind=_kind(role, student_shapes[names[0]]),
+                axes=_axes(role),
                 teacher=sources,
                 student=tuple(names),
                 subsets=covered,
@@ -107,7 +130,7 @@ def subset_bounds(subsets: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def _check_feasible(teacher: ModelConfig, student: ModelConfig) -> None:
-    for rule in ("norm", "activation", "source_vocabulary", "target_vocabulary"):
+    for rule in ("norm", "activation", "biases", "source_vocabulary", "target_vocabulary"):
         theirs, ours = getattr(teacher, rule), getattr(student, rule)
         if theirs != ours:
             raise ConfigError(
@@ -124,7 +147,32 @@ def _role(name: str) -> str:
 def _kind(role: str, shape: Shape) -> Kind:
     if role.endswith(("_embedding.weight", "output_projection.weight")):
         return "embedding"
+    if role.endswith("norm.weight"):
+        return "gain"
     return "matrix" if len(shape) == 2 else "vector"
+
+
+def _axes(role: str) -> tuple[str, ...]:
+    """Return a role's axes: outputs first, as in the weight's shape."""
+    if role.endswith("embedding.weight") or role == "output_projection.weight":
+        stack = "encoder" if role.startswith("source") else "decoder"
+        return ("vocabulary", f"{stack}.model")
+    stack, *block, module, tensor = role.split(".")
+    stream = f"{stack}.model"
+    if module.endswith("norm"):
+        return (stream,)
+    name = ".".join([stack, *block])
+    ends = {
+        "query": (f"{name}.queries", stream),
+        "key": (f"{name}.queries", stream),
+        "value": (f"{name}.values", stream),
+        "output": (stream, f"{name}.values"),
+        "inner": (f"{stack}.inner", stream),
+        "outer": (stream, f"{stack}.inner"),
+    }[module]
+    if "cross_attention" in block and module in ("key", "value"):
+        ends = (ends[0], "encoder.model")
+    return ends[:1] if tensor == "bias" else ends
 
 
 def _teacher_table(name: str, teacher_shapes: dict[str, Shape]) -> str:

@@ -1,110 +1,102 @@
-"""The transformation of one class: subsets of teacher instances to student instances.
+"""From teacher instances to student instances, one class at a time.
 
 Lin et al. 2021, section 3.2, equations 2 to 4. Axes, teacher's in capitals, student's in lower
-case: L teacher layers, S student layers (= subsets), O, o output width, I, i input width.
+case: L teacher layers, S student layers (= subsets), O, o output width, I, i input width,
+C copies of a map: 1 if the subsets share it, else S.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wd.config import GroupingConfig, InitialisationConfig
-from wd.generator.grouping import WeightClass, subset_bounds
-from wd.generator.initialisation import gate, width_map
+from wd.generator.initialisation import gate
+from wd.generator.maps import MapKeys
+
+
+class Maps(NamedTuple):
+    """The maps that transformations look up by key."""
+
+    layers: Mapping[str, Callable[[], Tensor]]
+    """Each returns a mixing matrix [S, L]."""
+    widths: Mapping[str, Tensor]
+    """[C, teacher width, student width]."""
 
 
 class Transformation(nn.Module):
     """S = tanh(T) * W + B, where T is the teacher's subset mapped to the student's shape.
 
-    The maps are linear, so their order is free; the layer axis goes first, which shrinks the
-    rest. `teacher` holds the class's frozen instances [L, O, I] (or [L, O] for vectors) and is
-    in no checkpoint. Matrices have all maps; embeddings [vocabulary, width] have no vocabulary
-    map; vectors have no input map; where shape and depth agree there are no maps at all.
+    The class's frozen instances [L, O, I] (or [L, O] for vectors) are a buffer that is in no
+    checkpoint. Maps are linear, so their order is free and chosen once: layers first, since a
+    student has no more layers than its teacher, then the width map that leaves less to multiply.
     """
 
     teacher: Tensor
 
     def __init__(
-        self,
-        weights: WeightClass,
-        instances: Sequence[Tensor],
-        grouping: GroupingConfig,
-        start: InitialisationConfig,
+        self, instances: Tensor, keys: MapKeys, maps: Maps, *, gate_start: str | None
     ) -> None:
+        """Build on maps at their start. Without a `gate_start` there is no gate: S = T."""
         super().__init__()
-        self.register_buffer("teacher", torch.stack(list(instances)), persistent=False)
-        self.layer_map: LayerMap | None = None
-        self.output_map: nn.Parameter | None = None
-        self.input_map: nn.Parameter | None = None
-        if not weights.elementwise:
-            shared = grouping.sharing == "class"
-            copies = 1 if shared else len(weights.subsets)
-            self.layer_map = LayerMap(weights.subsets, shared)
-            *outputs, inputs = zip(weights.teacher_shape, weights.student_shape, strict=True)
-            if weights.kind == "matrix":
-                self.output_map = _width_maps(copies, *outputs[0], start.maps)
-            if weights.kind == "vector":
-                self.output_map = _width_maps(copies, *inputs, start.maps)
-            else:
-                self.input_map = _width_maps(copies, *inputs, start.maps)
+        self._keys = keys
+        self._constant = keys == MapKeys()
+        self.register_buffer("teacher", instances, persistent=False)
+        self._input_first = self._is_input_cheaper(maps)
         with torch.no_grad():
-            t_Soi = self.mapped()
-        self.gate = nn.Parameter(gate(t_Soi, start.gate))
-        self.shift = nn.Parameter(torch.zeros_like(t_Soi))
+            t = self.mapped(maps)
+        self.gate: nn.Parameter | None = None
+        self.shift: nn.Parameter | None = None
+        if gate_start is not None:
+            self.gate = nn.Parameter(gate(t, gate_start))
+            self.shift = nn.Parameter(torch.zeros_like(t))
+        if self._constant:  # without maps T never changes: its tanh is taken once
+            self.teacher = self.teacher.tanh()
 
-    def mapped(self) -> Tensor:
+    def mapped(self, maps: Maps) -> Tensor:
         """Return T: [S, o, i], or [S, o] for vectors."""
-        t = self.teacher
-        if self.layer_map is not None:
-            t = torch.tensordot(self.layer_map(), t, dims=1)
-        if self.input_map is not None:
-            t = t @ self.input_map
-        if self.output_map is not None:
-            vector = t.dim() == 2
-            t = self.output_map.transpose(1, 2) @ (t.unsqueeze(2) if vector else t)
-            t = t.squeeze(2) if vector else t
+        t, keys = self.teacher, self._keys
+        if keys.layer is not None:
+            t = torch.tensordot(maps.layers[keys.layer](), t, dims=1)
+        if t.dim() == 2:
+            if keys.output is None:
+                return t
+            return (t.unsqueeze(1) @ maps.widths[keys.output]).squeeze(1)
+        if keys.input is not None and self._input_first:
+            t = t @ maps.widths[keys.input]
+        if keys.output is not None:
+            t = maps.widths[keys.output].transpose(1, 2) @ t
+        if keys.input is not None and not self._input_first:
+            t = t @ maps.widths[keys.input]
         return t
 
-    def forward(self) -> Tensor:
+    def squashed(self, maps: Maps) -> Tensor:
+        """Return tanh(T), of the student's shape."""
+        return self.teacher if self._constant else self.mapped(maps).tanh()
+
+    def forward(self, maps: Maps) -> Tensor:
         """Return the student's instances: [S, o, i], or [S, o] for vectors."""
-        return self.mapped().tanh() * self.gate + self.shift
+        if self.gate is None or self.shift is None:
+            return self.mapped(maps)
+        return self.squashed(maps) * self.gate + self.shift
+
+    def _is_input_cheaper(self, maps: Maps) -> bool:
+        """Whether the input map before the output map takes fewer multiplications."""
+        if self._keys.input is None or self._keys.output is None:
+            return True
+        _, inputs, fewer_inputs = maps.widths[self._keys.input].shape
+        _, outputs, fewer_outputs = maps.widths[self._keys.output].shape
+        input_first = outputs * fewer_inputs * (inputs + fewer_outputs)
+        return input_first <= fewer_outputs * inputs * (outputs + fewer_inputs)
 
 
-class LayerMap(nn.Module):
-    """W_L: how a subset's teacher layers are mixed, starting from their mean.
+class Direct(nn.Module):
+    """Student instances that are trained directly: copied from the teacher, or fresh."""
 
-    Shared: one mix per subset size; otherwise one per subset.
-    """
-
-    index: Tensor
-    inside: Tensor
-
-    def __init__(self, subsets: tuple[int, ...], shared: bool) -> None:
+    def __init__(self, instances: Sequence[Tensor]) -> None:
         super().__init__()
-        offsets: dict[int, int] = {}
-        starts: list[Tensor] = []
-        length = 0
-        index = torch.zeros(len(subsets), sum(subsets), dtype=torch.int64)
-        inside = torch.zeros(len(subsets), sum(subsets))
-        for subset, (first, end) in enumerate(subset_bounds(subsets)):
-            size = end - first
-            key = size if shared else -subset
-            if key not in offsets:
-                offsets[key] = length
-                starts.append(torch.full((size,), 1 / size))
-                length += size
-            index[subset, first:end] = torch.arange(size) + offsets[key]
-            inside[subset, first:end] = 1
-        self.weight = nn.Parameter(torch.cat(starts))
-        self.register_buffer("index", index, persistent=False)
-        self.register_buffer("inside", inside, persistent=False)
+        self.weight = nn.Parameter(torch.stack(list(instances)))
 
-    def forward(self) -> Tensor:
-        """Return the mixing matrix [S, L]: zero outside each subset."""
-        return self.weight[self.index] * self.inside
-
-
-def _width_maps(copies: int, rows: int, columns: int, choice: str) -> nn.Parameter:
-    """Return maps [copies, rows, columns], all with the same start."""
-    return nn.Parameter(width_map(rows, columns, choice).repeat(copies, 1, 1))
+    def forward(self, maps: Maps) -> Tensor:
+        """Return the student's instances [S, ...]; no map is used."""
+        return self.weight

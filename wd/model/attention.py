@@ -11,18 +11,19 @@ class Attention(nn.Module):
     Shapes: B sentences, Q query positions, M memory positions, H heads, D channels per head.
     """
 
-    def __init__(self, d_model: int, heads: int, d_memory: int | None = None) -> None:
+    def __init__(self, d_model: int, heads: int, d_memory: int, *, biases: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(d_model, d_model)
-        self.key = nn.Linear(d_memory or d_model, d_model)
-        self.value = nn.Linear(d_memory or d_model, d_model)
-        self.output = nn.Linear(d_model, d_model)
+        self.query = nn.Linear(d_model, d_model, bias=biases)
+        self.key = nn.Linear(d_memory, d_model, bias=biases)
+        self.value = nn.Linear(d_memory, d_model, bias=biases)
+        self.output = nn.Linear(d_model, d_model, bias=biases)
         for projection in (self.query, self.key, self.value):
             nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
         nn.init.xavier_uniform_(self.output.weight)
         for projection in (self.query, self.key, self.value, self.output):
-            nn.init.zeros_(projection.bias)
+            if biases:
+                nn.init.zeros_(projection.bias)
 
     def forward(self, x_BQE: Tensor, memory_BMF: Tensor, bias: Tensor | None) -> Tensor:
         """Attend from `x_BQE` to `memory_BMF`; `bias` (-inf where forbidden) is added to scores.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wd.config import StackShape
+from wd.config import ModelConfig, StackShape
 from wd.model.attention import Attention
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -17,14 +17,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class FeedForward(nn.Module):
     """Two linear maps with an activation in between (Vaswani et al. 2017, section 3.3)."""
 
-    def __init__(self, d_model: int, inner: int, activation: str) -> None:
+    def __init__(self, shape: StackShape, activation: str, *, biases: bool = True) -> None:
         super().__init__()
-        self.inner = nn.Linear(d_model, inner)
-        self.outer = nn.Linear(inner, d_model)
+        self.inner = nn.Linear(shape.d_model, shape.feed_forward, bias=biases)
+        self.outer = nn.Linear(shape.feed_forward, shape.d_model, bias=biases)
         self._activation = ACTIVATIONS[activation]
         for linear in (self.inner, self.outer):
             nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+            if biases:
+                nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., d_model] -> [..., d_model]."""
@@ -48,11 +49,12 @@ class _Layer(nn.Module):
 class EncoderLayer(_Layer):
     """Self-attention, then feed-forward."""
 
-    def __init__(self, shape: StackShape, norm: str, activation: str, dropout: nn.Module) -> None:
-        super().__init__(norm, dropout)
-        self.self_attention = Attention(shape.d_model, shape.heads)
+    def __init__(self, config: ModelConfig, dropout: nn.Module) -> None:
+        super().__init__(config.norm, dropout)
+        shape, biases = config.encoder, config.biases
+        self.self_attention = Attention(shape.d_model, shape.heads, shape.d_model, biases=biases)
         self.self_attention_norm = nn.LayerNorm(shape.d_model)
-        self.feed_forward = FeedForward(shape.d_model, shape.feed_forward, activation)
+        self.feed_forward = FeedForward(shape, config.activation, biases=biases)
         self.feed_forward_norm = nn.LayerNorm(shape.d_model)
 
     def forward(self, x_BSE: Tensor, padding: Tensor) -> Tensor:
@@ -66,15 +68,15 @@ class EncoderLayer(_Layer):
 class DecoderLayer(_Layer):
     """Causal self-attention, attention to the encoder's output, then feed-forward."""
 
-    def __init__(
-        self, shape: StackShape, d_memory: int, norm: str, activation: str, dropout: nn.Module
-    ) -> None:
-        super().__init__(norm, dropout)
-        self.self_attention = Attention(shape.d_model, shape.heads)
+    def __init__(self, config: ModelConfig, dropout: nn.Module) -> None:
+        super().__init__(config.norm, dropout)
+        shape, biases = config.decoder, config.biases
+        d_memory = config.encoder.d_model
+        self.self_attention = Attention(shape.d_model, shape.heads, shape.d_model, biases=biases)
         self.self_attention_norm = nn.LayerNorm(shape.d_model)
-        self.cross_attention = Attention(shape.d_model, shape.heads, d_memory)
+        self.cross_attention = Attention(shape.d_model, shape.heads, d_memory, biases=biases)
         self.cross_attention_norm = nn.LayerNorm(shape.d_model)
-        self.feed_forward = FeedForward(shape.d_model, shape.feed_forward, activation)
+        self.feed_forward = FeedForward(shape, config.activation, biases=biases)
         self.feed_forward_norm = nn.LayerNorm(shape.d_model)
 
     def forward(self, x_BTD: Tensor, memory_BSE: Tensor, causal: Tensor, padding: Tensor) -> Tensor:

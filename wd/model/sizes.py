@@ -24,7 +24,14 @@ def tensor_shapes(config: ModelConfig) -> Shapes:
         shapes |= _layer(f"decoder.layers.{layer}", decoder, memory=encoder.d_model)
     if config.norm == "pre":
         shapes |= _norm("encoder.norm", encoder.d_model) | _norm("decoder.norm", decoder.d_model)
+    if not config.biases:
+        return {name: shape for name, shape in shapes.items() if not is_bias(name)}
     return shapes
+
+
+def is_bias(name: str) -> bool:
+    """Whether a weight is the bias of a linear map; a norm's shift is none."""
+    return name.endswith(".bias") and not name.endswith("norm.bias")
 
 
 def count_parameters(config: ModelConfig) -> int:

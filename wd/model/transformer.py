@@ -43,7 +43,7 @@ class _Stack(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Vaswani et al. 2017, pre- or post-norm, biases everywhere but in the output projection.
+    """Vaswani et al. 2017, pre- or post-norm, with or without biases.
 
     A table that `tied_embeddings` makes redundant does not exist; so a state dict holds every
     weight once. Shapes: B sentences, S source and T target positions, E encoder width, V target
@@ -53,7 +53,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        encoder, decoder, norm = config.encoder, config.decoder, config.norm
+        encoder, decoder = config.encoder, config.decoder
         self._dropout = nn.Dropout(dropout)
         self.source_embedding = _embedding(config.source_vocabulary, encoder.d_model)
         self.target_embedding = self.output_projection = None
@@ -66,19 +66,13 @@ class Transformer(nn.Module):
             nn.init.normal_(self.output_projection.weight, std=decoder.d_model**-0.5)
         self.encoder = _Stack(
             encoder,
-            [
-                EncoderLayer(encoder, norm, config.activation, self._dropout)
-                for _ in range(encoder.layers)
-            ],
-            final_norm=norm == "pre",
+            [EncoderLayer(config, self._dropout) for _ in range(encoder.layers)],
+            final_norm=config.norm == "pre",
         )
         self.decoder = _Stack(
             decoder,
-            [
-                DecoderLayer(decoder, encoder.d_model, norm, config.activation, self._dropout)
-                for _ in range(decoder.layers)
-            ],
-            final_norm=norm == "pre",
+            [DecoderLayer(config, self._dropout) for _ in range(decoder.layers)],
+            final_norm=config.norm == "pre",
         )
 
     def forward(self, source_BS: Tensor, target_in_BT: Tensor) -> Tensor:
