@@ -1,15 +1,14 @@
 """The report: one row per system, as JSON, as a table on the terminal and as a page."""
 
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from wd.config import Config, EvaluationConfig
 from wd.errors import ArtifactError
+from wd.evaluation.page import render
 from wd.evaluation.plots import Point, scatter_svg
 from wd.evaluation.quality import Quality
 from wd.evaluation.speed import Speed
@@ -80,13 +79,20 @@ def cells(row: Row) -> tuple[str, ...]:
         row.name,
         f"{row.quality.bleu:.2f}",
         f"{row.quality.chrf:.2f}",
-        _p_value(row.p_value),
+        shown_p_value(row.p_value),
         f"{row.parameters / 1e6:.2f} M",
         f"{row.compression:.2f}",
         f"{row.speed.sentences_per_second:.1f}",
         f"{row.speed.tokens_per_second:.0f}",
         f"{row.speed_up:.2f}",
     )
+
+
+def shown_p_value(value: float | None) -> str:
+    """Return a p-value's text; of None, a dash."""
+    if value is None:
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def table(report: Report) -> Table:
@@ -114,9 +120,8 @@ def plots(report: Report) -> str:
 
 def page(report: Report) -> str:
     """Return the self-contained HTML page."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = files("wd.evaluation").joinpath("report.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return render(
+        "report.html",
         report=report,
         heading=_heading(report),
         caption=_caption(report),
@@ -142,12 +147,6 @@ def read_report(folder: Path) -> Report:
         raise ArtifactError(f"{path}: no such report; run the evaluation") from None
     except (ValidationError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: not a report: {error}") from None
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _heading(report: Report) -> str:
