@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.console import Console
 
-from pipelines import model_commands
+from pipelines import ladder_command, model_commands
 from pipelines.command_group import CommandGroup
 from pipelines.options import AsJson, DryRun, Overrides, RecipeArgument, examples, print_json
 from pipelines.recipe_arguments import read_recipe
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(ladder_command.app)
 app.add_typer(model_commands.app)
 
 

@@ -129,6 +129,16 @@ class Run:
                 found = {**self.lineage(made[name]), **found}
         return found
 
+    def sibling(self, recipe: Recipe) -> "Run":
+        """Return a run of another recipe below the same MLflow run.
+
+        What either makes the other knows, so that shared stages are not looked up again.
+        """
+        parent = None if self.dry else self.tracker
+        run = Run(recipe, self.dry, self.rebuild, parent=parent, console=self.console)
+        run._made = self._made
+        return run
+
     @property
     def tracker(self) -> Tracker:
         """The run's parent in MLflow, opened when first needed."""

@@ -1,5 +1,6 @@
 """Compare teacher, KD student and WD student on the test set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from wd.config import Recipe
 from wd.data.schema import part_files
 
 if TYPE_CHECKING:
+    from wd.evaluation.compare import TestSet
     from wd.evaluation.report import Report
 
 VERSION = 1
@@ -61,21 +63,33 @@ def print_table(artifact: Artifact) -> None:
     console.print(f"report: {artifact.path / 'report.html'}", highlight=False)
 
 
-def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> "Report":
+def test_set(recipe: Recipe, text: Artifact) -> "TestSet":
+    """Return the corpus' test split."""
     import pyarrow.parquet as pq
 
-    from wd.evaluation.compare import System, TestSet, compare
-    from wd.evaluation.report import write_report
+    from wd.evaluation.compare import TestSet
 
     tables = [pq.read_table(part) for part in part_files(text.path / "test")]
+    return TestSet(
+        sources=[line for table in tables for line in table["source"].to_pylist()],
+        references=[line for table in tables for line in table["target"].to_pylist()],
+        source_language=recipe.source_language,
+        target_language=recipe.target_language,
+    )
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write a system's translations, one per line."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> "Report":
+    from wd.evaluation.compare import System, compare
+    from wd.evaluation.report import write_report
+
     report, texts = compare(
         [System(name, model.path, model.name) for name, model in models.items()],
-        TestSet(
-            sources=[line for table in tables for line in table["source"].to_pylist()],
-            references=[line for table in tables for line in table["target"].to_pylist()],
-            source_language=recipe.source_language,
-            target_language=recipe.target_language,
-        ),
+        test_set(recipe, text),
         recipe.evaluation,
         title=f"{recipe.name}, student {recipe.student}",
         baseline="KD",
@@ -83,7 +97,7 @@ def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: 
     )
     write_report(report, out)
     for name, lines in texts.items():
-        (out / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_lines(out / f"{name}.txt", lines)
     return report
 
 

@@ -17,7 +17,8 @@ from pipelines.recipe_arguments import read_recipe, shipped_recipes
 
 COMMANDS = [
     *("run", "corpus", "tokenizer", "shards", "teacher", "pseudo", "generator", "student"),
-    *("evaluate", "plan", "sweep", "promote", "rollback", "translate", "export", "inspect"),
+    *("evaluate", "plan", "ladder", "sweep", "promote", "rollback", "translate", "export"),
+    "inspect",
 ]
 RECIPE = """
 name: test

@@ -1,0 +1,247 @@
+"""Compare ways to make a student: scratch, KD, layer copy and WD, for every shape and seed.
+
+Not a stage of `wd run`. Everything up to the pseudo-data is made once. Each student then comes
+from the ordinary stages, so its artifacts are those of a run with its overrides.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich.console import Console
+
+from pipelines.cli import main
+from pipelines.context import Run, Work
+from pipelines.corpus import corpus
+from pipelines.evaluate import test_set, write_lines
+from pipelines.generator import generator
+from pipelines.student import student
+from pipelines.teacher import teacher
+from wd.artifacts import Artifact, Metrics
+from wd.config import InitialisationConfig, Method, Recipe, overridden
+from wd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wd.evaluation.ladder import Ladder
+
+VERSION = 1
+METHODS: tuple[Method, ...] = get_args(Method)
+STARTS = (*get_args(InitialisationConfig.model_fields["maps"].annotation), "reference")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to make a student."""
+
+    method: Method
+    start: str | None = None
+    """Of `STARTS`, where it is not the recipe's."""
+
+    @property
+    def name(self) -> str:
+        """What the ladder calls it."""
+        return f"{self.method} ({self.start})" if self.start else self.method
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """What it changes in the recipe."""
+        if self.start is None:
+            return {}
+        if self.start == "reference":
+            return {"generator.preset": "reference"}
+        return {"generator.initialisation.maps": self.start}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One student of the ladder."""
+
+    shape: str
+    rung: Rung
+    seed: int
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the recipe whose run makes it."""
+        seeds = {"generator.training.seed": self.seed, "fine_tuning.seed": self.seed}
+        return overridden(recipe, {"student": self.shape, **seeds, **self.rung.overrides})
+
+    def __str__(self) -> str:
+        return f"{self.shape}, {self.rung.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A student and what it came by."""
+
+    student: Artifact
+    phases: tuple[Artifact, ...]
+    """What was trained for it, the student last."""
+
+
+def rungs_of(methods: Sequence[str], starts: Sequence[str]) -> list[Rung]:
+    """Return the rungs of method names (none: all; kd is always one) and of WD's further starts.
+
+    Raises ConfigError for an unknown name.
+    """
+    for method in methods:
+        _check("--method", method, METHODS)
+    for start in starts:
+        _check("--start", start, STARTS)
+    wanted = {*methods, "kd"} if methods else METHODS
+    rungs = [Rung(method) for method in METHODS if method in wanted]
+    return rungs + [Rung("wd", start) for start in dict.fromkeys(starts)]
+
+
+def ladder(run: Run, rungs: Sequence[Rung], *, seeds: int, shapes: Sequence[str] = ()) -> Artifact:
+    """Return the artifact with `ladder.json`, `ladder.html`, plots and every translation.
+
+    `shapes` are student names of the recipe; none: all. Seeds count from 1. Raises ConfigError
+    for an unknown shape, and where validation BLEU is absent or not comparable.
+    """
+    recipe = run.recipe
+    for shape in shapes:
+        _check("--student", shape, sorted(recipe.students))
+    _check_validation(recipe)
+    shapes = [shape for shape in recipe.students if shape in (shapes or recipe.students)]
+    text, first = corpus(run), teacher(run)
+    made = _students(
+        run,
+        [
+            Place(shape, rung, seed)
+            for seed in range(1, seeds + 1)
+            for shape in shapes
+            for rung in rungs
+        ],
+    )
+
+    def build(work: Work) -> Metrics:
+        from wd.evaluation.ladder_report import FILES
+
+        told = _climb(recipe, text, first, made, work)
+        for name in FILES:
+            work.tracker.log_file(work.out / name)
+        return _metrics(told)
+
+    return run.stage(
+        "ladder",
+        version=VERSION,
+        config={
+            "evaluation": recipe.evaluation,
+            "languages": [recipe.source_language, recipe.target_language],
+            "students": shapes,
+            "rungs": [rung.name for rung in rungs],
+            "seeds": seeds,
+        },
+        inputs={"corpus": text, "teacher": first}
+        | {_role(place): one.student for place, one in made.items()},
+        build=build,
+    )
+
+
+def show(artifact: Artifact) -> None:
+    """Print a ladder's tables on standard output, and where its page is."""
+    from wd.evaluation.ladder_report import WIDTH, read_ladder, tables
+
+    console = Console(width=max(WIDTH, Console().width))  # a log is taken to have 80
+    for table in tables(read_ladder(artifact.path)):
+        console.print(table)
+    console.print(f"page: {artifact.path / 'ladder.html'}", highlight=False, soft_wrap=True)
+
+
+def _check(option: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        raise ConfigError(
+            f"{option} {name}: did you mean {' or '.join(nearest)}? It can be {', '.join(known)}"
+        )
+
+
+def _check_validation(recipe: Recipe) -> None:
+    counts = {
+        f"{key}.bleu_sentences": phase.bleu_sentences
+        for key, phase in (
+            ("generator.training", recipe.generator.training),
+            ("fine_tuning", recipe.fine_tuning),
+        )
+    }
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        told = ", ".join(f"{key} is {count}" for key, count in counts.items())
+        raise ConfigError(
+            f"{told}: a ladder compares validation BLEU over both phases, so they must be the "
+            "same and not 0"
+        )
+
+
+def _students(run: Run, places: Sequence[Place]) -> dict[Place, Made]:
+    made = {}
+    for number, place in enumerate(places, start=1):
+        if not run.dry:
+            run.console.print(f"student {number} of {len(places)}: {place}", highlight=False)
+        with run.sibling(place.recipe(run.recipe)) as one:
+            phases = (generator(one),) if place.rung.method == "wd" else ()
+            last = student(one, place.rung.method)
+            made[place] = Made(last, (*phases, last))
+    return made
+
+
+def _role(place: Place) -> str:
+    """Return the place's role among the ladder's inputs: MLflow's tags take no brackets."""
+    return " ".join(
+        filter(None, (place.shape, place.rung.method, place.rung.start, str(place.seed)))
+    )
+
+
+def _climb(
+    recipe: Recipe, text: Artifact, first: Artifact, made: Mapping[Place, Made], work: Work
+) -> "Ladder":
+    from wd.evaluation.compare import System
+    from wd.evaluation.ladder import joined
+    from wd.evaluation.ladder_report import write_ladder
+    from wd.evaluation.ladder_scores import Entrant, climb
+
+    entrants = [
+        Entrant(
+            shape=place.shape,
+            rung=place.rung.name,
+            seed=place.seed,
+            folder=one.student.path,
+            artifact=one.student.name,
+            training_seconds=sum(phase.metrics["training_seconds"] for phase in one.phases),
+            curve=joined(phase.metrics["history"] for phase in one.phases),
+        )
+        for place, one in made.items()
+    ]
+    told, texts = climb(
+        System("teacher", first.path, first.name),
+        entrants,
+        test_set(recipe, text),
+        recipe.evaluation,
+        title=f"{recipe.name}, the ladder",
+        device="auto" if recipe.ray.gpu else "cpu",
+        scratch=work.scratch,
+    )
+    write_ladder(told, work.out)
+    for name, lines in texts.items():
+        write_lines(work.out / f"{name.replace('/', '-')}.txt", lines)
+    return told
+
+
+def _metrics(told: "Ladder") -> Metrics:
+    students: dict[str, dict[str, Any]] = {shape.name: {} for shape in told.shapes}
+    sizes = {shape.name: shape for shape in told.shapes}
+    for row in told.rows:
+        shape = sizes[row.shape]
+        figures = row.model_dump(exclude={"shape", "rung"}, exclude_none=True)
+        figures |= {
+            "parameters": shape.parameters,
+            "compression": shape.compression,
+            "speed_up": shape.speed_up,
+        }
+        students[row.shape][row.rung] = figures
+    quality = told.teacher.quality
+    return {"teacher": {"bleu": quality.bleu, "chrf": quality.chrf}, "students": students}
+
+
+if __name__ == "__main__":
+    main("ladder")
