@@ -12,14 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wd.config import GeneratorConfig, ModelConfig, TrainingConfig
+from wd.config import (
+    GeneratorConfig,
+    GroupingConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    TrainingConfig,
+)
 from wd.data.batches import ShardReader
 from wd.generator import ParameterGenerator
-from wd.model.directory import load_model, load_weights, save_weights
+from wd.model.directory import load_model, load_transformer, load_weights, save_weights
 from wd.model.transformer import Transformer
 from wd.tracking import TrackerHandle, attach
 from wd.training.checkpoint import CheckpointFolder
 from wd.training.loop import Hooks, train
+from wd.training.objective import Guide, Objective
 from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee, mean_state
 from wd.training.validation import HeldOut, validate
 from wd.training.world import World
@@ -46,9 +53,12 @@ class TrainingJob:
     start: Path | None = None
     """Weights to start from; default: random."""
     teacher: Path | None = None
-    """Phase 1: the teacher's model directory."""
+    """Its model directory, where the generator or the objective needs one."""
     generator: GeneratorConfig | None = None
     """Phase 1: how to generate."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    grouping: GroupingConfig = field(default_factory=GroupingConfig)
+    """Which teacher layers the objective compares with the student's."""
     tracker: TrackerHandle | None = None
 
 
@@ -155,11 +165,20 @@ def _trainee(job: TrainingJob, world: World) -> Trainee:
         assert job.teacher is not None
         teacher, weights = load_model(job.teacher)
         generator = ParameterGenerator(teacher, job.model, weights, job.generator)
-        return GeneratorTrainee(generator, job.config, world)
+        return GeneratorTrainee(generator, job.config, _objective(job, world), world)
     model = Transformer(job.model, job.config.dropout)
     if job.start is not None:
         model.load_state_dict(load_weights(job.start))
-    return ModelTrainee(model, job.config, world)
+    return ModelTrainee(model, job.config, _objective(job, world), world)
+
+
+def _objective(job: TrainingJob, world: World) -> Objective:
+    guide = None
+    if job.objective.needs_teacher:
+        assert job.teacher is not None
+        teacher = load_transformer(job.teacher).to(world.device)
+        guide = Guide(teacher, job.model, job.objective, job.grouping)
+    return Objective(job.config.label_smoothing, guide)
 
 
 def _progress_line(figures: dict[str, float], updates: int) -> str:

@@ -13,16 +13,19 @@ from wd.config import TrainingConfig
 from wd.data.batches import Batch
 from wd.generator import ParameterGenerator
 from wd.model.transformer import Transformer
-from wd.training.loss import cross_entropy
+from wd.training.objective import Objective
 from wd.training.world import World, autocast
 
 
 class Trainee(ABC):
     """A module whose parameters an optimiser updates from the loss of a translation model."""
 
-    def __init__(self, module: nn.Module, config: TrainingConfig, world: World) -> None:
+    def __init__(
+        self, module: nn.Module, config: TrainingConfig, objective: Objective, world: World
+    ) -> None:
         self.module = module.to(world.device)
         self._config = config
+        self._objective = objective
         self._device = world.device
         self._shared: nn.Module = self.module
         if world.size > 1:
@@ -38,9 +41,6 @@ class Trainee(ABC):
     @abstractmethod
     def weights(self) -> dict[str, Tensor]:
         """Return the translation model's state dict as it is now, detached."""
-
-    def _loss(self, logits_BTV: Tensor, batch: Batch) -> Tensor:
-        return cross_entropy(logits_BTV, batch.target_BT, self._config.label_smoothing)
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self._config.precision, self._device)
@@ -59,7 +59,7 @@ class ModelTrainee(Trainee):
             ddp = self._shared if isinstance(self._shared, DistributedDataParallel) else None
             with ddp.no_sync() if ddp and left else nullcontext():
                 with self._autocast():
-                    loss = self._loss(self._shared(batch.source_BS, batch.target_in_BT), batch)
+                    loss = self._objective(self.module, self._shared, batch)
                 (loss * scale).backward()
             total += loss.detach()
         return total
@@ -74,20 +74,29 @@ class GeneratorTrainee(Trainee):
 
     module: ParameterGenerator
 
-    def __init__(self, module: ParameterGenerator, config: TrainingConfig, world: World) -> None:
-        super().__init__(module, config, world)
+    def __init__(
+        self,
+        module: ParameterGenerator,
+        config: TrainingConfig,
+        objective: Objective,
+        world: World,
+    ) -> None:
+        super().__init__(module, config, objective, world)
         self._student = Transformer(module.student, config.dropout).to(world.device).train()
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`: gradients gather on the generated weights, then go through."""
         generated = self._shared()
         leaves = {name: weight.detach().requires_grad_() for name, weight in generated.items()}
+
+        def forward(*inputs: Tensor) -> Tensor:
+            return functional_call(self._student, leaves, inputs)
+
         total = torch.zeros((), device=self._device)
         for batch in batches:
             batch = batch.to(self._device)
             with self._autocast():
-                inputs = (batch.source_BS, batch.target_in_BT)
-                loss = self._loss(functional_call(self._student, leaves, inputs), batch)
+                loss = self._objective(self._student, forward, batch)
             (loss * scale).backward()
             total += loss.detach()
         torch.autograd.backward(list(generated.values()), [leaf.grad for leaf in leaves.values()])
