@@ -25,6 +25,8 @@ def generator(run: Run) -> Artifact:
             out=work.out / "student",
             teacher=inputs["teacher"].path,
             generator=config,
+            objective=recipe.objective,
+            grouping=config.grouping,
         )
         save_generator(work.out, trained.module, model, config, inputs["teacher"].name)
         return trained.figures
@@ -36,6 +38,7 @@ def generator(run: Run) -> Artifact:
         config={
             "model": model,
             "generator": config.without("training"),
+            "objective": recipe.objective,
             "training": training_identity(config.training),
         },
         inputs=inputs,

@@ -17,20 +17,15 @@ def student(run: Run, method: Method = "wd") -> Artifact:
     `scratch` and `kd` start at random, `copy` from the teacher's layers, `wd` from what phase 1
     produced. All but `scratch` train on original and pseudo pairs; all get equal updates in total.
     """
-    recipe, model = run.recipe, run.recipe.student_model
-    config = recipe.student_training(method)
+    recipe, model, objective = run.recipe, run.recipe.student_model, run.recipe.objective
+    config, grouping = recipe.student_training(method), recipe.generator.grouping
     inputs = training_inputs(run, pseudo=method != "scratch")
-    if method == "copy":
+    if method == "copy" or objective.needs_teacher:
         inputs["teacher"] = teacher(run)
     if method == "wd":
         inputs["generator"] = generator(run)
 
     def build(work: Work) -> Metrics:
-        start: Path | None = None
-        if method == "copy":
-            start = _copied(recipe, model, inputs["teacher"], work.scratch)
-        if method == "wd":
-            start = inputs["generator"].path / "student" / "model.safetensors"
         return train_model(
             run,
             work,
@@ -39,7 +34,10 @@ def student(run: Run, method: Method = "wd") -> Artifact:
             config=config,
             model=model,
             out=work.out,
-            start=start,
+            start=_start(recipe, model, method, inputs, work.scratch),
+            teacher=inputs["teacher"].path if objective.needs_teacher else None,
+            objective=objective,
+            grouping=grouping,
         ).figures
 
     return run.stage(
@@ -49,12 +47,24 @@ def student(run: Run, method: Method = "wd") -> Artifact:
         config={
             "model": model,
             "method": method,
-            "grouping": recipe.generator.grouping if method == "copy" else {},
+            "grouping": grouping if "teacher" in inputs else {},
+            "objective": objective,
             "training": training_identity(config),
         },
         inputs=inputs,
         build=build,
     )
+
+
+def _start(
+    recipe: Recipe, model: ModelConfig, method: Method, inputs: dict[str, Artifact], folder: Path
+) -> Path | None:
+    """Return the file of the weights to start from; None: at random."""
+    if method == "copy":
+        return _copied(recipe, model, inputs["teacher"], folder)
+    if method == "wd":
+        return inputs["generator"].path / "student" / "model.safetensors"
+    return None
 
 
 def _copied(recipe: Recipe, model: ModelConfig, teacher: Artifact, folder: Path) -> Path:

@@ -41,7 +41,8 @@ def train_model(
 ) -> "Trained":
     """Train, write the model directory `out`, and return what the run left.
 
-    `start` holds the job's fields that differ between phases: start, teacher, generator.
+    `start` holds the job's fields that differ between phases: start, teacher, generator,
+    objective, grouping.
     """
     from wd.distributed.train import fit
     from wd.model.directory import save_model
