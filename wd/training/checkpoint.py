@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,15 @@ class CheckpointFolder:
         return sorted(self.path.glob("update-*"))
 
 
+def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters that have an optimiser state: frozen ones have none."""
+    return (named for named in module.named_parameters() if named[1].requires_grad)
+
+
 def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
         f"{key}/{name}": value
-        for name, parameter in module.named_parameters()
+        for name, parameter in _trained(module)
         for key, value in optimizer.state[parameter].items()
     }
 
@@ -89,7 +94,7 @@ def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
 def _load_moments(
     module: nn.Module, optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]
 ) -> None:
-    for name, parameter in module.named_parameters():
+    for name, parameter in _trained(module):
         for key in ("step", "exp_avg", "exp_avg_sq"):
             value = moments[f"{key}/{name}"].clone()
             # A step count that is not on the parameter's device would stall a fused optimiser.

@@ -42,15 +42,7 @@ def train(
     UserError if the loss stops being a number.
     """
     check_share(config, world.size)
-    optimizer = torch.optim.AdamW(
-        trainee.module.parameters(),
-        lr=config.learning_rate,
-        betas=config.adam_betas,
-        eps=1e-9,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    update, history = checkpoints.restore(trainee.module, optimizer)
+    update, history = checkpoints.restore(trainee.module, trainee.optimizer)
     meter = _Meter(config, update, world)
     trainee.module.train()
     while update < config.updates:
@@ -58,14 +50,14 @@ def train(
         # Workers' gradients are averaged; this makes them the gradient of the mean loss per token.
         loss = trainee.backward(batches, world.size / tokens)
         update += 1
-        _step(optimizer, learning_rate(update, config), config.clip_norm)
+        _step(trainee.optimizer, learning_rate(update, config), config.clip_norm)
         meter.add(loss, tokens)
         if update % config.validate_every == 0 or update == config.updates:
             meter.report(update, hooks.progress)
             figures = hooks.validate(update)
             if world.rank == 0:
                 history.append(figures)
-                checkpoints.save(update, trainee.module, optimizer, history)
+                checkpoints.save(update, trainee.module, trainee.optimizer, history)
             trainee.module.train()
         elif update % config.log_every == 0:
             meter.report(update, hooks.progress)

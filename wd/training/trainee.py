@@ -24,6 +24,7 @@ class Trainee(ABC):
         self, module: nn.Module, config: TrainingConfig, objective: Objective, world: World
     ) -> None:
         self.module = module.to(world.device)
+        self.optimizer = _adam(self.module, config)
         self._config = config
         self._objective = objective
         self._device = world.device
@@ -106,6 +107,18 @@ class GeneratorTrainee(Trainee):
     def weights(self) -> dict[str, Tensor]:
         """Return the materialised student."""
         return self.module.materialize()
+
+
+def _adam(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return AdamW over what is trained of a module; its frozen parameters are left out."""
+    return torch.optim.AdamW(
+        [parameter for parameter in module.parameters() if parameter.requires_grad],
+        lr=config.learning_rate,
+        betas=config.adam_betas,
+        eps=1e-9,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
 
 
 def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

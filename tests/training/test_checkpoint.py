@@ -1,0 +1,76 @@
+"""What a checkpoint brings back where only a part of a module is trained."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from wd.config import GeneratorConfig, GroupingConfig
+from wd.model.directory import load_weights
+from wd.training.checkpoint import CheckpointFolder
+from wd.training.job import TrainingJob, _trainee, result_of, run_job
+from wd.training.world import World
+
+
+def half_frozen() -> nn.Module:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+    module[0].requires_grad_(False)
+    return module
+
+
+def go_on(module: nn.Module, updates: int, folder: CheckpointFolder) -> None:
+    """Train some updates on from the newest checkpoint, and write one."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.1)
+    done, history = folder.restore(module, optimizer)
+    for number in range(done, done + updates):
+        optimizer.zero_grad()
+        module(torch.full((2, 3), 1.0 + number)).square().sum().backward()
+        optimizer.step()
+    folder.save(done + updates, module, optimizer, history)
+
+
+def test_frozen_parameters_have_no_moments(tmp_path: Path) -> None:
+    broken, whole = CheckpointFolder(tmp_path / "broken", 2), CheckpointFolder(tmp_path / "one", 2)
+    go_on(half_frozen(), 2, broken)
+    resumed, unbroken = half_frozen(), half_frozen()
+    go_on(resumed, 2, broken)
+    go_on(unbroken, 4, whole)
+    for one, other in zip(resumed.parameters(), unbroken.parameters(), strict=True):
+        assert torch.equal(one, other)
+    moments = load_weights(tmp_path / "broken" / "update-00000004" / "optimizer.safetensors")
+    assert {name.split("/")[1] for name in moments} == {"1.weight", "1.bias"}
+
+
+@pytest.mark.parametrize("learned", [(), ("output",)])
+def test_maps_that_are_not_learned_stay_as_they_start(
+    job: Callable[..., TrainingJob], learned: tuple[str, ...]
+) -> None:
+    config = GeneratorConfig(grouping=GroupingConfig(learned_maps=learned))
+    task = replace(job("one", "generator", updates=8), generator=config)
+    start = _trainee(task, World())
+    trained = {id(one) for group in start.optimizer.param_groups for one in group["params"]}
+    frozen = {n: p for n, p in start.module.named_parameters() if id(p) not in trained}
+    assert 0 < len(frozen) < len(trained)
+    run_job(task, World(), lambda _: None)
+    for name, parameter in frozen.items():
+        assert not parameter.requires_grad
+        assert torch.equal(result_of(task).module[name], parameter)
+
+
+def test_a_resumed_run_of_some_maps_equals_an_unbroken_one(job: Callable[..., TrainingJob]) -> None:
+    config = GeneratorConfig(grouping=GroupingConfig(learned_maps=("output",)))
+    broken = replace(job("broken", "generator"), generator=config)
+    whole = replace(broken, scratch=broken.scratch.with_name("whole"))
+    for task in (broken, whole):
+        run_job(task, World(), lambda _: None)
+    for folder in ("result", "checkpoints/update-00000012"):
+        shutil.rmtree(broken.scratch / folder)
+    run_job(broken, World(), lambda _: None)
+    one, other = result_of(broken).module, result_of(whole).module
+    assert all(torch.equal(one[name], other[name]) for name in one)
