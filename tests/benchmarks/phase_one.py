@@ -21,6 +21,7 @@ from wd.config import Recipe
 from wd.data.batches import Batch
 from wd.generator import ParameterGenerator
 from wd.model.transformer import Transformer
+from wd.training.objective import Objective
 from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee
 from wd.training.world import World
 
@@ -67,22 +68,23 @@ def _generator(recipe: Recipe, world: World) -> GeneratorTrainee:
     generator = ParameterGenerator(
         recipe.teacher_model, recipe.student_model, teacher, recipe.generator
     )
-    return GeneratorTrainee(generator, recipe.generator.training, world)
+    config = recipe.generator.training
+    return GeneratorTrainee(generator, config, Objective(config.label_smoothing), world)
 
 
 def _student(recipe: Recipe, world: World) -> ModelTrainee:
-    student = Transformer(recipe.student_model, recipe.fine_tuning.dropout)
-    return ModelTrainee(student, recipe.fine_tuning, world)
+    config = recipe.fine_tuning
+    student = Transformer(recipe.student_model, config.dropout)
+    return ModelTrainee(student, config, Objective(config.label_smoothing), world)
 
 
 def _stepper(trainee: Trainee, text: list[Batch], scale: float) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(trainee.module.parameters(), lr=1e-6, fused=True)
     trainee.module.train()
 
     def step() -> None:
         trainee.backward(text, scale)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        trainee.optimizer.step()
+        trainee.optimizer.zero_grad(set_to_none=True)
 
     return step
 
