@@ -145,6 +145,7 @@ def evaluate(
     epilog=examples(
         "wd plan wmt14-ende-base student=small",
         "wd plan wmt14-ende-base student=tiny --tflops 800 --json",
+        "wd plan wmt14-ende-base student=tiny --generator",
     )
 )
 def plan(
@@ -157,16 +158,21 @@ def plan(
         float | None,
         typer.Option(min=1e-6, help="What all training workers together sustain; gives hours."),
     ] = None,
+    generator: Annotated[
+        bool, typer.Option("--generator", help="Also every class and map of the generator.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell sizes, compression, FLOPs and hours before spending any."""
     from pipelines import plan as planning
 
-    told = planning.plan(read_recipe(recipe, overrides or ()), length=length, tflops=tflops)
+    settings = read_recipe(recipe, overrides or ())
+    told = planning.plan(settings, length=length, tflops=tflops)
+    parts = planning.generator_parts(settings) if generator else {}
     if as_json:
-        return print_json(told)
-    for table in planning.tables(told):
-        Console().print(table)
+        return print_json(told | ({"generator": parts} if parts else {}))
+    for table in planning.tables(told) + (planning.generator_tables(parts) if parts else []):
+        Console(soft_wrap=True).print(table)
 
 
 @app.command(

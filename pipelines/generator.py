@@ -1,5 +1,7 @@
 """Phase 1: train the parameter generator, and materialise the student that it makes."""
 
+import shutil
+
 from pipelines.cli import main
 from pipelines.context import Run, Work
 from pipelines.teacher import teacher
@@ -14,6 +16,7 @@ def generator(run: Run) -> Artifact:
 
     def build(work: Work) -> Metrics:
         from wd.generator.directory import save_generator
+        from wd.training.diagnosis import FOLDER
 
         trained = train_model(
             run,
@@ -29,6 +32,7 @@ def generator(run: Run) -> Artifact:
             grouping=config.grouping,
         )
         save_generator(work.out, trained.module, model, config, inputs["teacher"].name)
+        shutil.copytree(work.scratch / FOLDER, work.out / FOLDER)
         return trained.figures
 
     return run.stage(

@@ -1,5 +1,6 @@
 """What a recipe will cost, from its configuration alone: no data, no Ray, no torch."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
@@ -47,6 +48,52 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
             for name, (model, settings) in training.items()
         },
     }
+
+
+def generator_parts(recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
+    """Return every class and every map of the recipe's generator, with their parameters."""
+    from wd.generator.grouping import weight_classes
+    from wd.generator.sharing import map_sizes, own_parameters
+
+    grouping = recipe.generator.grouping
+    classes = weight_classes(recipe.teacher_model, recipe.student_model, grouping)
+    return {
+        "classes": [
+            {
+                "name": each.name,
+                "teacher": [len(each.teacher), *each.teacher_shape],
+                "student": [len(each.student), *each.student_shape],
+                "subsets": list(each.subsets),
+                "parameters": own_parameters(each, grouping),
+            }
+            for each in classes
+        ],
+        "maps": [asdict(each) for each in map_sizes(classes, grouping)],
+    }
+
+
+def generator_tables(told: dict[str, list[dict[str, Any]]]) -> list[Table]:
+    """Return the generator's parts as tables for the terminal."""
+    columns: dict[str, list[str]] = {
+        "classes": ["name", "teacher", "student", "subsets", "parameters"],
+        "maps": ["key", "shape", "users", "parameters"],
+    }
+    tables = []
+    for kind, names in columns.items():
+        total = sum(row["parameters"] for row in told[kind])
+        table = Table(title=f"generator, {kind}: {total:,} parameters")
+        for name in names:
+            table.add_column(name, no_wrap=True)
+        for row in told[kind]:
+            table.add_row(*(_cell(row[name]) for name in names))
+        tables.append(table)
+    return tables
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " x ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _model(config: ModelConfig, length: int) -> dict[str, Any]:

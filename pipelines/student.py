@@ -8,7 +8,7 @@ from pipelines.generator import generator
 from pipelines.teacher import teacher
 from pipelines.training import VERSION, train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
-from wd.config import Method, ModelConfig, Recipe
+from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
 
 
 def student(run: Run, method: Method = "wd") -> Artifact:
@@ -17,7 +17,8 @@ def student(run: Run, method: Method = "wd") -> Artifact:
     `scratch` and `kd` start at random, `copy` from the teacher's layers, `wd` from what phase 1
     produced. All but `scratch` train on original and pseudo pairs; all get equal updates in total.
     """
-    recipe, model, objective = run.recipe, run.recipe.student_model, run.recipe.objective
+    recipe, model = run.recipe, run.recipe.student_model
+    objective = ObjectiveConfig() if method == "scratch" else recipe.objective
     config, grouping = recipe.student_training(method), recipe.generator.grouping
     inputs = training_inputs(run, pseudo=method != "scratch")
     if method == "copy" or objective.needs_teacher:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("wd.errors",),
+    ("wd.errors", "wd.svg"),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),
     ("wd.data", "wd.model"),

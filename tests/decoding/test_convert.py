@@ -70,7 +70,9 @@ def _decoded(
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize(("activation", "biases"), [("relu", True), ("gelu", True), ("relu", False)])
+@pytest.mark.parametrize(
+    ("activation", "biases"), [("relu", True), ("gelu", True), ("relu", False)]
+)
 @pytest.mark.parametrize(
     ("tied", "narrow"),
     [("none", False), ("none", True), ("decoder", False), ("decoder", True), ("all", False)],

@@ -1,16 +1,15 @@
 """Plots as SVG text; the same input gives the same text."""
 
-import io
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from wd.svg import svg_style, svg_text
 
 _MARKERS = "osD^vP*X"
 # Okabe and Ito's colours, told apart by colour-blind readers; every system has its own marker too.
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_SETTINGS = {"svg.hashsalt": "wd", "svg.fonttype": "none", "font.family": "sans-serif"}
 _LEGEND_COLUMNS = 2
 """Per panel: what a long name leaves room for."""
 
@@ -40,7 +39,7 @@ def scatter_svg(panels: Mapping[str, Sequence[Point]], vertical: str) -> str:
 
     Returns an `<svg>` element.
     """
-    with mpl.rc_context(_SETTINGS):
+    with svg_style():
         figure, axes = _figure(len(panels), vertical)
         for axis, (horizontal, points) in zip(axes, panels.items(), strict=True):
             _scatter(axis, points)
@@ -74,7 +73,7 @@ def lines_svg(panels: Mapping[str, Sequence[Line]], horizontal: str, vertical: s
     Returns an `<svg>` element.
     """
     colours = _numbers(line.name for lines in panels.values() for line in lines)
-    with mpl.rc_context(_SETTINGS):
+    with svg_style():
         figure, axes = _figure(len(panels), vertical)
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for line in lines:
@@ -109,7 +108,4 @@ def _svg(figure: Figure) -> str:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     columns = min(len(labels), _LEGEND_COLUMNS * len(figure.axes))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return svg_text(figure)

@@ -9,6 +9,7 @@ from wd.config import GeneratorConfig, ModelConfig
 from wd.errors import ConfigError
 from wd.generator.grouping import WeightClass, subset_bounds, weight_classes
 from wd.generator.map_set import MapSet
+from wd.generator.sharing import is_linear
 from wd.generator.transform import Direct, Transformation
 from wd.model.transformer import Transformer
 
@@ -67,11 +68,7 @@ class ParameterGenerator(nn.Module):
     def _transformation(
         self, each: WeightClass, weights: Mapping[str, Tensor], config: GeneratorConfig
     ) -> Transformation:
-        linear = (
-            each.name == "output_projection.weight"
-            and config.grouping.output_projection == "linear"
-            and not each.agrees
-        )
+        linear = is_linear(each, config.grouping)
         return Transformation(
             torch.stack([weights[name] for name in each.teacher]),
             self.maps.keys[each.name],

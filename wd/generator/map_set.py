@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from wd.config import GeneratorConfig, ModelConfig
 from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
-from wd.generator.maps import LayerMap, map_keys
+from wd.generator.layer_map import LayerMap
+from wd.generator.sharing import map_keys
 from wd.generator.transform import Maps
 
 
@@ -42,7 +43,7 @@ class MapSet(nn.Module):
 
     def by_key(self) -> Maps:
         """Return the maps that transformations look up."""
-        return Maps(dict(self.layer_maps), dict(self.width_maps))
+        return Maps(dict(self.layer_maps.items()), dict(self.width_maps.items()))
 
     def _add_layer_map(self, each: WeightClass, config: GeneratorConfig) -> None:
         key = self.keys[each.name].layer

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wd.generator.initialisation import gate
-from wd.generator.maps import MapKeys
+from wd.generator.sharing import MapKeys
 
 
 class Maps(NamedTuple):
@@ -42,6 +42,7 @@ class Transformation(nn.Module):
         self._keys = keys
         self._constant = keys == MapKeys()
         self.register_buffer("teacher", instances, persistent=False)
+        self.teacher_rms = float(instances.square().mean().sqrt())
         self._input_first = self._is_input_cheaper(maps)
         with torch.no_grad():
             t = self.mapped(maps)

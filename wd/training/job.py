@@ -25,6 +25,7 @@ from wd.model.directory import load_model, load_transformer, load_weights, save_
 from wd.model.transformer import Transformer
 from wd.tracking import TrackerHandle, attach
 from wd.training.checkpoint import CheckpointFolder
+from wd.training.diagnosis import diagnose
 from wd.training.loop import Hooks, train
 from wd.training.objective import Guide, Objective
 from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee, mean_state
@@ -106,6 +107,8 @@ def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None
         )
         _say(job.name, f"update {update}: validation " + _listed(figures))
         tracker.log_metrics({"validation": figures}, step=update)
+        if isinstance(trainee, GeneratorTrainee):
+            diagnose(trainee, tracker, job.scratch, update)
         told: dict[str, Any] = {"phase": job.name, "update": update, **figures}
         on_validation(told)
         return told

@@ -100,7 +100,10 @@ class GeneratorTrainee(Trainee):
                 loss = self._objective(self._student, forward, batch)
             (loss * scale).backward()
             total += loss.detach()
-        torch.autograd.backward(list(generated.values()), [leaf.grad for leaf in leaves.values()])
+        learned = [name for name, weight in generated.items() if weight.requires_grad]
+        torch.autograd.backward(
+            [generated[name] for name in learned], [leaves[name].grad for name in learned]
+        )
         return total
 
     @torch.no_grad()

@@ -1,44 +1,12 @@
-"""The generator's maps, each held once, whoever shares it."""
+"""W_L, the map over the layers of a subset."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wd.config import GroupingConfig
-from wd.generator.grouping import WeightClass, subset_bounds
-
-
-@dataclass(frozen=True)
-class MapKeys:
-    """Which maps a class goes through; None: none along that axis."""
-
-    layer: str | None = None
-    output: str | None = None
-    input: str | None = None
-
-
-def map_keys(weights: WeightClass, grouping: GroupingConfig) -> MapKeys:
-    """Return the keys of a class' maps; classes with one key share one map.
-
-    Matrices have all maps, embeddings [vocabulary, width] no vocabulary map, vectors no input
-    map; where shape and depth agree there are none, unless `grouping.same_shape` asks for them.
-    """
-    if weights.agrees and grouping.same_shape == "elementwise":
-        return MapKeys()
-    if grouping.sharing == "stack":
-        layer, axes = weights.stack, tuple(axis.replace(".", "/") for axis in weights.axes)
-    else:
-        layer, axes = weights.key, (f"{weights.key}/output", f"{weights.key}/input")
-    if weights.kind == "gain":  # a gain's axis is a basis' square, so it is shared with none
-        axes = (f"{weights.key}/output",)
-    return MapKeys(
-        layer=layer if max(weights.subsets) > 1 else None,
-        output=None if weights.kind == "embedding" else axes[0],
-        input=axes[1] if len(weights.axes) == 2 else None,
-    )
+from wd.generator.grouping import subset_bounds
 
 
 class LayerMap(nn.Module):

@@ -1,0 +1,196 @@
+"""What each choice of grouping and of start promises."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from wd.config import GeneratorConfig, GroupingConfig, ModelConfig, StackOverride, StudentShape
+from wd.data.schema import PAD
+from wd.errors import ConfigError
+from wd.generator import ParameterGenerator
+from wd.generator.grouping import weight_classes
+from wd.generator.initialisation import principal, selected
+from wd.generator.transform import Direct
+from wd.model.sizes import tensor_shapes
+from wd.model.transformer import Transformer
+
+Build = Callable[..., ParameterGenerator]
+Config = Callable[..., ModelConfig]
+QUERY = "self_attention.query.weight"
+INNER = "decoder.feed_forward.inner.weight"
+
+
+def logits(config: ModelConfig, weights: dict[str, Tensor]) -> Tensor:
+    model = Transformer(config).eval()
+    model.load_state_dict(weights)
+    ids = torch.arange(PAD + 1, PAD + 9).reshape(2, 4)
+    with torch.no_grad():
+        return torch.as_tensor(model(ids, ids))
+
+
+@pytest.mark.parametrize("same_shape", ["elementwise", "mapped"])
+@pytest.mark.parametrize("maps", ["identity", "auto", "svd", "axis"])
+def test_the_teachers_own_shape_starts_with_the_teachers_logits(
+    build: Build, teacher_config: Config, same_shape: str, maps: str
+) -> None:
+    teacher = teacher_config()
+    weights = Transformer(teacher).state_dict()
+    config = GeneratorConfig.model_validate(
+        {"grouping": {"same_shape": same_shape}, "initialisation": {"maps": maps, "gate": "exact"}}
+    )
+    generated = ParameterGenerator(teacher, teacher, weights, config).materialize()
+    torch.testing.assert_close(
+        logits(teacher, generated), logits(teacher, weights), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "taken"), [("mean", [3, 4, 5]), ("first", [3]), ("middle", [4]), ("last", [5])]
+)
+def test_a_shallower_student_starts_with_the_chosen_layers(
+    build: Build, layers: str, taken: list[int]
+) -> None:
+    generator = build("small", maps="identity", layers=layers)
+    teacher = generator.transformations()["decoder." + QUERY].teacher
+    torch.testing.assert_close(
+        generator.materialize()[f"decoder.layers.1.{QUERY}"],
+        teacher[taken].mean(0),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_one_basis_per_axis_loses_nothing_where_the_teacher_uses_no_more(
+    teacher_config: Config,
+) -> None:
+    """A teacher whose decoder really lives in half its channels becomes the narrow student.
+
+    Post-norm's and pre-norm's means and variances depend on the width, so only the products of
+    adjacent weights can be compared: what the attention reads and what the feed-forward computes.
+    """
+    torch.manual_seed(3)
+    teacher = teacher_config(decoder={"layers": 1, "d_model": 16, "heads": 2, "feed_forward": 12})
+    weights = {name: value.clone() for name, value in Transformer(teacher).state_dict().items()}
+    keep, _ = torch.linalg.qr(torch.randn(16, 8))
+    for name, shape in tensor_shapes(teacher).items():
+        if name.startswith(("decoder", "target", "output")) and len(shape) == 2:
+            reads = shape[1] == 16 and "output.weight" not in name and "cross" not in name
+            if reads or name.endswith("cross_attention.query.weight"):
+                weights[name] = weights[name] @ keep @ keep.T
+            if name.endswith(("attention.output.weight", "outer.weight")):
+                weights[name] = keep @ keep.T @ weights[name]
+    student = StudentShape(decoder=StackOverride(d_model=8)).of(teacher)
+    config = GeneratorConfig.model_validate({"initialisation": {"maps": "axis"}})
+    generated = ParameterGenerator(teacher, student, weights, config).materialize()
+
+    def feed_forward(of: dict[str, Tensor]) -> Tensor:
+        name = "decoder.layers.0.feed_forward"
+        inner = of["target_embedding.weight"] @ of[f"{name}.inner.weight"].T
+        return inner.relu() @ of[f"{name}.outer.weight"].T @ of["output_projection.weight"].T
+
+    torch.testing.assert_close(feed_forward(generated), feed_forward(weights), rtol=1e-3, atol=1e-4)
+
+
+def test_the_principal_basis_is_the_best_projection() -> None:
+    torch.manual_seed(4)
+    users = [torch.randn(30, 10), torch.randn(20, 10)]
+    basis = principal(users, 4)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(4), rtol=1e-4, atol=1e-5)
+
+    def kept(projection: Tensor) -> float:
+        parts = [(u @ projection).square().sum() / u.square().sum() for u in users]
+        return float(sum(parts))
+
+    for _ in range(20):
+        other, _ = torch.linalg.qr(torch.randn(10, 4))
+        assert kept(basis) > kept(other)
+
+
+def test_the_strongest_channels_are_selected() -> None:
+    users = [torch.tensor([[1.0, 3.0, 2.0, 4.0]]), torch.tensor([[1.0, 1.0, 5.0, 1.0]])]
+    chosen = selected(users, 2)
+    torch.testing.assert_close(chosen, torch.eye(4)[:, [2, 3]])
+
+
+@pytest.mark.parametrize("sharing", ["class", "subset", "stack"])
+def test_maps_are_shared_as_asked(build: Build, sharing: str) -> None:
+    generator = build("small", {"sharing": sharing})
+    key = generator.maps.keys["decoder." + QUERY].output
+    users = [name for name, keys in generator.maps.keys.items() if keys.output == key]
+    copies = len(generator.maps.width_maps[key])
+    assert copies == (2 if sharing == "subset" else 1)
+    expected = {"decoder.self_attention." + name for name in ("query.weight", "query.bias")}
+    expected |= {"decoder.self_attention." + name for name in ("key.weight", "key.bias")}
+    assert set(users) == (expected if sharing == "stack" else {"decoder." + QUERY})
+
+
+def test_what_is_not_learned_has_no_gradient_but_is_saved(build: Build) -> None:
+    generator = build("tiny", {"learned_maps": ["layer"]})
+    learned = {name for name, value in generator.named_parameters() if value.requires_grad}
+    frozen = set(generator.state_dict()) - learned
+    assert frozen
+    assert all(name.startswith("maps.width_maps.") for name in frozen)
+
+
+@pytest.mark.parametrize("part", ["norms", "biases", "embeddings"])
+@pytest.mark.parametrize("choice", ["copied", "fresh"])
+def test_a_part_can_be_copied_or_fresh(build: Build, part: str, choice: str) -> None:
+    generator = build("small", {part: choice})
+    direct = [each for each in generator.classes if each.part == part]
+    assert direct
+    for each in generator.classes:
+        assert isinstance(generator.parts[each.key], Direct) == (each in direct)
+    if choice == "copied":
+        generated = build("small", maps="identity", layers="first").materialize()
+        for name in (name for each in direct for name in each.student):
+            torch.testing.assert_close(generator.materialize()[name], generated[name])
+
+
+def test_what_has_another_shape_cannot_be_copied(build: Build) -> None:
+    with pytest.raises(ConfigError, match=r"grouping.norms: decoder.* cannot be copied: .*16.*8"):
+        build("tiny", {"norms": "copied"})
+
+
+def test_tied_tables_stay_tied(build: Build) -> None:
+    generator = build("tiny", teacher={"tied_embeddings": "decoder"})
+    assert "output_projection.weight" not in generator.materialize()
+
+
+def test_one_table_for_all_can_become_three(teacher_config: Config) -> None:
+    teacher = teacher_config(tied_embeddings="all")
+    student = StudentShape(tied_embeddings="none", decoder=StackOverride(d_model=8)).of(teacher)
+    weights = Transformer(teacher).state_dict()
+    generated = ParameterGenerator(teacher, student, weights, GeneratorConfig()).materialize()
+    assert {name: tuple(w.shape) for name, w in generated.items()} == tensor_shapes(student)
+
+
+def test_the_reference_preset_is_the_published_code(build: Build, teacher_config: Config) -> None:
+    """Maps per student layer, random; K x K before K x 1; W = 1, B = 0; a linear projection."""
+    teacher = teacher_config()
+    student = StudentShape(decoder=StackOverride(layers=2, d_model=8)).of(teacher)
+    weights = Transformer(teacher).state_dict()
+    config = GeneratorConfig.model_validate({"preset": "reference"})
+    generator = ParameterGenerator(teacher, student, weights, config)
+    parts = generator.transformations()
+    assert parts[INNER].gate is not None
+    assert torch.equal(parts[INNER].gate, torch.ones_like(parts[INNER].gate))
+    assert not parts[INNER].shift.any()
+    assert parts["output_projection.weight"].gate is None
+    layer_map = generator.maps.layer_maps[INNER.replace(".", "/")]
+    assert [tuple(square.shape) for square in layer_map.squares] == [(3, 3), (3, 3)]
+    torch.testing.assert_close(
+        layer_map(), torch.tensor([[1.0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]]) / 3
+    )
+    maps = generator.maps.width_maps[f"{INNER.replace('.', '/')}/input"]
+    assert maps.shape == (2, 16, 8)
+    assert not torch.equal(maps[0], maps[1])
+    name = "encoder.layers.2." + QUERY
+    torch.testing.assert_close(generator.materialize()[name], weights[name].tanh())
+
+
+def test_a_student_of_another_kind_is_refused(teacher_config: Config) -> None:
+    for change in ({"norm": "post"}, {"activation": "gelu"}, {"biases": False}):
+        with pytest.raises(ConfigError, match=r"the student has .* and its teacher"):
+            weight_classes(teacher_config(), teacher_config(**change), GroupingConfig())

@@ -1,0 +1,167 @@
+"""The generated weights are those of the paper's formula, and so are their gradients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from wd.data.schema import PAD
+from wd.generator import ParameterGenerator
+from wd.generator.grouping import WeightClass, subset_bounds
+from wd.generator.transform import Transformation
+from wd.model.transformer import Transformer
+
+Build = Callable[..., ParameterGenerator]
+SHARING = ["class", "subset", "stack"]
+
+
+def shaken(generator: ParameterGenerator) -> ParameterGenerator:
+    """Move every parameter away from its start."""
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return generator
+
+
+class OneClass(nn.Module):
+    """One class's part of a generator, and the maps."""
+
+    def __init__(self, generator: ParameterGenerator, each: WeightClass) -> None:
+        super().__init__()
+        self.part, self.maps = generator.parts[each.key], generator.maps
+
+    def forward(self) -> Tensor:
+        weights = self.part(self.maps.by_key())
+        assert isinstance(weights, Tensor)
+        return weights
+
+
+def naive(generator: ParameterGenerator, each: WeightClass, teacher: Tensor, subset: int) -> Tensor:
+    """Return T of one subset by section 3.2's steps in the paper's order, element by element."""
+    keys, maps = generator.maps.keys[each.name], generator.maps.by_key()
+    first, end = subset_bounds(each.subsets)[subset]
+    mix = maps.layers[keys.layer]()[subset] if keys.layer else torch.ones(end)
+    chosen = {
+        name: maps.widths[key][min(subset, len(maps.widths[key]) - 1)] if key else None
+        for name, key in (("output", keys.output), ("input", keys.input))
+    }
+    instances = [teacher[layer].reshape(len(teacher[layer]), -1) for layer in range(first, end)]
+    if chosen["input"] is not None:
+        instances = [
+            torch.stack([sum(w[:, a] * column[a] for a in range(len(column))) for column in m.T], 1)
+            for w, m in zip(instances, [chosen["input"]] * len(instances), strict=True)
+        ]
+    if chosen["output"] is not None:
+        instances = [
+            torch.stack([sum(w[a] * column[a] for a in range(len(column))) for column in m.T])
+            for w, m in zip(instances, [chosen["output"]] * len(instances), strict=True)
+        ]
+    total = sum(mix[layer] * instances[layer - first] for layer in range(first, end))
+    assert isinstance(total, Tensor)
+    return total
+
+
+@pytest.mark.parametrize("sharing", SHARING)
+@pytest.mark.parametrize("layer_map", ["plain", "factored"])
+@pytest.mark.parametrize("name", ["tiny", "uneven", "both"])
+def test_equals_the_formula_written_naively(
+    build: Build, sharing: str, layer_map: str, name: str
+) -> None:
+    grouping = {"sharing": sharing, "layer_map": layer_map}
+    generator = shaken(build(name, grouping, maps="xavier", gate="reference"))
+    teacher = build(name, grouping).transformations()
+    student = generator.materialize()
+    for each in generator.classes:
+        part = generator.transformations()[each.name]
+        if each.agrees:
+            assert torch.allclose(part.teacher, teacher[each.name].teacher)  # tanh, taken once
+            continue
+        for subset, weight in enumerate(each.student):
+            t = naive(generator, each, part.teacher, subset).reshape(each.student_shape)
+            expected = torch.tanh(t) * part.gate[subset] + part.shift[subset]
+            torch.testing.assert_close(student[weight], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_keep_their_shape_are_gated_elementwise(build: Build) -> None:
+    generator = build("small", maps="identity", gate="reference")
+    part = generator.transformations()["encoder.self_attention.query.weight"]
+    torch.manual_seed(1)
+    weights = generator.materialize()
+    again = build("small", maps="identity", gate="exact").materialize()
+    name = "encoder.layers.3.self_attention.query.weight"
+    torch.testing.assert_close(weights[name], again[name].tanh())
+    assert not list(part.children())
+
+
+@pytest.mark.parametrize("sharing", SHARING)
+@pytest.mark.parametrize("name", ["tiny", "both"])
+def test_the_order_of_the_maps_changes_nothing(build: Build, sharing: str, name: str) -> None:
+    generator = shaken(build(name, {"sharing": sharing}, maps="xavier")).double()
+    expected = generator.materialize()
+    for part in generator.transformations().values():
+        part._input_first = not part._input_first
+    for weight, value in generator.materialize().items():
+        torch.testing.assert_close(value, expected[weight])
+
+
+@pytest.mark.parametrize(
+    ("name", "grouping"),
+    [
+        ("tiny", {"sharing": "class"}),
+        ("tiny", {"sharing": "stack", "layer_map": "factored"}),
+        ("uneven", {"sharing": "subset"}),
+        ("same", {"same_shape": "mapped"}),
+        ("tiny", {"norms": "fresh", "biases": "fresh", "output_projection": "linear"}),
+    ],
+)
+def test_gradients_match_finite_differences(
+    build: Build, name: str, grouping: dict[str, str]
+) -> None:
+    """One class of every kind, with the maps that it goes through."""
+    generator = shaken(build(name, grouping)).double()
+    classes = {(each.kind, each.stack, each.agrees): each for each in generator.classes}
+    for each in classes.values():
+        alone = OneClass(generator, each)
+        parameters = dict(alone.named_parameters())
+        gradients = torch.autograd.grad(alone().sum(), list(parameters.values()), allow_unused=True)
+        used = [name for name, grad in zip(parameters, gradients, strict=True) if grad is not None]
+
+        def run(*given: Tensor, alone: OneClass = alone, used: list[str] = used) -> Any:
+            return functional_call(alone, dict(zip(used, given, strict=True)))
+
+        given = tuple(parameters[name].detach().requires_grad_() for name in used)
+        assert torch.autograd.gradcheck(run, given, fast_mode=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_generated_and_run_is_materialised_and_run(build: Build, training: bool) -> None:
+    generator = shaken(build("tiny"))
+    ids = torch.randint(PAD + 1, 20, (3, 7))
+    materialised = Transformer(generator.student, dropout=0.3).train(training)
+    materialised.load_state_dict(generator.materialize())
+    skeleton = Transformer(generator.student, dropout=0.3).train(training)
+    torch.manual_seed(5)
+    expected = materialised(ids, ids)
+    torch.manual_seed(5)
+    found = functional_call(skeleton, generator.materialize(), (ids, ids))
+    torch.testing.assert_close(found, expected)
+
+
+def test_is_one_graph_for_the_compiler(build: Build) -> None:
+    generator = shaken(build("both"))
+    compiled = torch.compile(generator.materialize, backend="aot_eager", fullgraph=True)()
+    for name, weight in generator.materialize().items():
+        torch.testing.assert_close(compiled[name], weight)
+
+
+def test_a_linear_projection_is_the_table_through_its_width_map(build: Build) -> None:
+    generator = build("tiny", {"output_projection": "linear"}, maps="identity")
+    part = generator.transformations()["output_projection.weight"]
+    assert isinstance(part, Transformation)
+    assert not list(part.parameters())
+    projected = generator.materialize()["output_projection.weight"]
+    torch.testing.assert_close(projected, part.teacher[0][:, :8])

@@ -1,0 +1,30 @@
+"""Sizes that are told without building a generator are those of the built one."""
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+
+from wd.config import GroupingConfig
+from wd.generator import ParameterGenerator
+from wd.generator.sharing import map_sizes, own_parameters
+
+
+@pytest.mark.parametrize("student", ["tiny", "uneven", "both"])
+def test_sizes_are_the_generators(build: Callable[..., ParameterGenerator], student: str) -> None:
+    for sharing, layer_map, part in product(
+        ("class", "subset", "stack"), ("plain", "factored"), ("generated", "fresh")
+    ):
+        choices = {"sharing": sharing, "layer_map": layer_map, "norms": part}
+        choices["output_projection"] = "linear"
+        generator = build(student, choices)
+        grouping = GroupingConfig.model_validate(choices)
+        for each in generator.classes:
+            count = sum(one.numel() for one in generator.parts[each.key].parameters())
+            assert own_parameters(each, grouping) == count
+        sizes = {each.key: each.parameters for each in map_sizes(generator.classes, grouping)}
+        maps = generator.maps.by_key()
+        found = {key: width.numel() for key, width in maps.widths.items()}
+        for key, layer_map in maps.layers.items():
+            found[key] = sum(one.numel() for one in layer_map.parameters())
+        assert sizes == found

@@ -1,0 +1,88 @@
+"""Which maps a class goes through, and which classes share one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from wd.config import GroupingConfig
+from wd.generator.grouping import WeightClass
+
+
+@dataclass(frozen=True)
+class MapKeys:
+    """Which maps a class goes through; None: none along that axis."""
+
+    layer: str | None = None
+    output: str | None = None
+    input: str | None = None
+
+
+def map_keys(weights: WeightClass, grouping: GroupingConfig) -> MapKeys:
+    """Return the keys of a class' maps; classes with one key share one map.
+
+    Matrices have all maps, embeddings [vocabulary, width] no vocabulary map, vectors no input
+    map; where shape and depth agree there are none, unless `grouping.same_shape` asks for them.
+    """
+    if weights.agrees and grouping.same_shape == "elementwise":
+        return MapKeys()
+    if grouping.sharing == "stack":
+        layer, axes = weights.stack, tuple(axis.replace(".", "/") for axis in weights.axes)
+    else:
+        layer, axes = weights.key, (f"{weights.key}/output", f"{weights.key}/input")
+    if weights.kind == "gain":  # a gain's axis is a basis' square, so it is shared with none
+        axes = (f"{weights.key}/output",)
+    return MapKeys(
+        layer=layer if max(weights.subsets) > 1 else None,
+        output=None if weights.kind == "embedding" else axes[0],
+        input=axes[1] if len(weights.axes) == 2 else None,
+    )
+
+
+@dataclass(frozen=True)
+class MapSize:
+    """One map, its shape, and how many classes go through it."""
+
+    key: str
+    shape: tuple[int, ...]
+    """[C, A, a] of a width map, with C copies; the mixes' sizes of a layer map."""
+    parameters: int
+    users: int
+
+
+def own_parameters(weights: WeightClass, grouping: GroupingConfig) -> int:
+    """Return the parameters that belong to a class alone: W and B, or the weights themselves."""
+    count = len(weights.student) * prod(weights.student_shape)
+    if weights.part is not None and getattr(grouping, weights.part) != "generated":
+        return count
+    return 0 if is_linear(weights, grouping) else 2 * count
+
+
+def is_linear(weights: WeightClass, grouping: GroupingConfig) -> bool:
+    """Whether a class is only mapped: no tanh, no W and B."""
+    return (
+        weights.name == "output_projection.weight"
+        and grouping.output_projection == "linear"
+        and not weights.agrees
+    )
+
+
+def map_sizes(classes: Sequence[WeightClass], grouping: GroupingConfig) -> list[MapSize]:
+    """Return every map of a generator once, layer maps first."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    parameters: dict[str, int] = {}
+    users: list[str] = []
+    for each in classes:
+        keys = map_keys(each, grouping)
+        if keys.layer is not None:
+            mixes = each.subsets if grouping.sharing == "subset" else tuple(set(each.subsets))
+            shapes[keys.layer] = mixes
+            squares = sum(size * size for size in mixes) if grouping.layer_map == "factored" else 0
+            parameters[keys.layer] = sum(mixes) + squares
+        copies = len(each.subsets) if grouping.sharing == "subset" else 1
+        for key, dimension in ((keys.output, 0), (keys.input, -1)):
+            if key is not None:
+                widths = each.teacher_shape[dimension], each.student_shape[dimension]
+                shapes[key] = (copies, *widths)
+                parameters[key] = prod(shapes[key])
+        users += filter(None, (keys.layer, keys.output, keys.input))
+    return [MapSize(key, shapes[key], parameters[key], users.count(key)) for key in shapes]
