@@ -1,29 +1,40 @@
-"""What a generator step costs beside the same student's fine-tuning step.
+"""What a generator step costs beside the same student's fine-tuning step, and a naive generator's.
 
     python tests/benchmarks/phase_one.py wmt14-ende-base student=tiny --tokens 4096
 
-Both take the same batches through the real training code, in turn, after a warm-up. The last
-line is JSON: median seconds per optimiser step of each, and their ratio.
+All take the same batches, in turn, after a warm-up: phase 1 and fine-tuning through the real
+training code, and a generator that makes every instance on its own, in the paper's order of
+steps, at every forward pass. Peak memory is of a process that runs that kind alone. The last line
+is JSON: median seconds per optimiser step, peak memory, and the ratios to fine-tuning.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from typing import Annotated
 
 import torch
 import typer
+from torch import Tensor
+from torch.func import functional_call
 
 from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
 from wd.config import Recipe
 from wd.data.batches import Batch
 from wd.generator import ParameterGenerator
+from wd.generator.grouping import subset_bounds
 from wd.model.transformer import Transformer
+from wd.training.loss import cross_entropy
 from wd.training.objective import Objective
 from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee
 from wd.training.world import World
+
+KINDS = ("fine_tuning", "generator", "naive")
 
 
 def bench(
@@ -35,66 +46,122 @@ def bench(
     steps: Annotated[int, typer.Option(help="Timed steps of each kind.")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Time phase 1 against fine-tuning."""
+    """Time phase 1, as it is and naively, against fine-tuning."""
     settings = read_recipe(recipe, overrides or ())
-    world = World(device=torch.device(device))
-    torch.manual_seed(1)
-    text = [_batch(settings, max(1, tokens // batches // length), length) for _ in range(batches)]
-    scale = 1 / tokens
-    runs = {
-        "generator": _stepper(_generator(settings, world), text, scale),
-        "fine_tuning": _stepper(_student(settings, world), text, scale),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    text = (max(1, tokens // batches // length), length, batches)
+    runs = {kind: _stepper(settings, kind, text, device) for kind in KINDS}
+    seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for step in range(steps + 1):
-        for name, run in runs.items():
-            took = _timed(run, world)
+        for kind, run in runs.items():
+            took = _timed(run, device)
             if step:  # the first is the warm-up
-                seconds[name].append(took)
-            print(f"step {step}  {name:12}{took:8.3f} s", flush=True)
-    medians = {name: round(median(times), 4) for name, times in seconds.items()}
-    ratio = round(medians["generator"] / medians["fine_tuning"], 3)
+                seconds[kind].append(took)
+            print(f"step {step}  {kind:12}{took:8.3f} s", flush=True)
+    del runs
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
+        memory = {
+            kind: alone.submit(_peak_megabytes, settings, kind, text, device).result()
+            for kind in KINDS
+        }
+    medians = {kind: round(median(times), 4) for kind, times in seconds.items()}
     told = {"recipe": settings.name, "student": settings.student, "device": device}
-    print(json.dumps({**told, "tokens": tokens, "batches": batches, **medians, "ratio": ratio}))
+    told |= {"tokens": tokens, "batches": batches, "seconds": medians, "peak_megabytes": memory}
+    told["ratio"] = {kind: round(medians[kind] / medians["fine_tuning"], 3) for kind in KINDS[1:]}
+    print(json.dumps(told))
 
 
-def _batch(recipe: Recipe, sentences: int, length: int) -> Batch:
-    ids = torch.randint(4, recipe.tokenizer.vocabulary_size, (3, sentences, length))
-    return Batch(*ids)
+class NaiveTrainee(GeneratorTrainee):
+    """Generates anew at every forward pass, instance by instance, the layer map last."""
+
+    def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
+        """See `Trainee.backward`."""
+        total = torch.zeros(())
+        for batch in batches:
+            inputs = (batch.source_BS, batch.target_in_BT)
+            logits = functional_call(self._student, _naive_weights(self.module), inputs)
+            loss = cross_entropy(logits, batch.target_BT, self._config.label_smoothing)
+            (loss * scale).backward()
+            total += loss.detach()
+        return total
 
 
-def _generator(recipe: Recipe, world: World) -> GeneratorTrainee:
-    teacher = Transformer(recipe.teacher_model).state_dict()
-    generator = ParameterGenerator(
-        recipe.teacher_model, recipe.student_model, teacher, recipe.generator
-    )
-    config = recipe.generator.training
-    return GeneratorTrainee(generator, config, Objective(config.label_smoothing), world)
+def _naive_weights(generator: ParameterGenerator) -> dict[str, Tensor]:
+    # Where there are no maps the generator holds tanh(T); another tanh costs what the first did.
+    maps, parts = generator.maps.by_key(), generator.transformations()
+    student = {}
+    for each in generator.classes:
+        part, keys = parts[each.name], generator.maps.keys[each.name]
+        for subset, (first, end) in enumerate(subset_bounds(each.subsets)):
+            stacked = []
+            for layer in range(first, end):
+                t = part.teacher[layer]
+                if keys.input is not None:
+                    t = t @ maps.widths[keys.input][0]
+                if keys.output is not None:
+                    t = maps.widths[keys.output][0].T @ t
+                stacked.append(t)
+            t = torch.stack(stacked, -1)
+            t = (
+                t.squeeze(-1)
+                if keys.layer is None
+                else t @ maps.layers[keys.layer]()[subset, first:end]
+            )
+            student[each.student[subset]] = t.tanh() * part.gate[subset] + part.shift[subset]
+    return student
 
 
-def _student(recipe: Recipe, world: World) -> ModelTrainee:
-    config = recipe.fine_tuning
-    student = Transformer(recipe.student_model, config.dropout)
-    return ModelTrainee(student, config, Objective(config.label_smoothing), world)
-
-
-def _stepper(trainee: Trainee, text: list[Batch], scale: float) -> Callable[[], None]:
+def _stepper(
+    recipe: Recipe, kind: str, text: tuple[int, int, int], device: str
+) -> Callable[[], None]:
+    torch.manual_seed(1)
+    world = World(device=torch.device(device))
+    sentences, length, count = text
+    shape = (3, sentences, length)
+    batches = [
+        Batch(*torch.randint(4, recipe.tokenizer.vocabulary_size, shape)) for _ in range(count)
+    ]
+    trainee = _trainee(recipe, kind, world)
     trainee.module.train()
 
     def step() -> None:
-        trainee.backward(text, scale)
+        trainee.backward(batches, 1 / (sentences * length * count))
         trainee.optimizer.step()
         trainee.optimizer.zero_grad(set_to_none=True)
 
     return step
 
 
-def _timed(step: Callable[[], None], world: World) -> float:
+def _trainee(recipe: Recipe, kind: str, world: World) -> Trainee:
+    config = recipe.fine_tuning if kind == "fine_tuning" else recipe.generator.training
+    objective = Objective(config.label_smoothing)
+    if kind == "fine_tuning":
+        return ModelTrainee(
+            Transformer(recipe.student_model, config.dropout), config, objective, world
+        )
+    teacher = Transformer(recipe.teacher_model).state_dict()
+    generator = ParameterGenerator(
+        recipe.teacher_model, recipe.student_model, teacher, recipe.generator
+    )
+    trainee = NaiveTrainee if kind == "naive" else GeneratorTrainee
+    return trainee(generator, config, objective, world)
+
+
+def _timed(step: Callable[[], None], device: str) -> float:
     began = time.perf_counter()
     step()
-    if world.device.type == "cuda":
+    if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+def _peak_megabytes(recipe: Recipe, kind: str, text: tuple[int, int, int], device: str) -> int:
+    """Return this process's peak of resident memory (CPU) or of allocated memory (CUDA)."""
+    step = _stepper(recipe, kind, text, device)
+    for _ in range(2):
+        step()
+    if device == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 1e6)
+    return round(getrusage(RUSAGE_SELF).ru_maxrss / 1e3)
 
 
 if __name__ == "__main__":
