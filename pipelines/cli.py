@@ -171,8 +171,9 @@ def plan(
     parts = planning.generator_parts(settings) if generator else {}
     if as_json:
         return print_json(told | ({"generator": parts} if parts else {}))
+    console = Console(width=max(planning.WIDTH, Console().width))  # a log is taken to have 80
     for table in planning.tables(told) + (planning.generator_tables(parts) if parts else []):
-        Console(soft_wrap=True).print(table)
+        console.print(table)
 
 
 @app.command(

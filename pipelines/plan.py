@@ -16,6 +16,8 @@ from wd.model.sizes import (
     weight_bytes,
 )
 
+WIDTH = 100
+"""Columns that the widest table needs."""
 _QUANTIZATIONS: tuple[Quantization, ...] = ("float32", "float16", "int8")
 
 
@@ -85,12 +87,14 @@ def generator_tables(told: dict[str, list[dict[str, Any]]]) -> list[Table]:
         for name in names:
             table.add_column(name, no_wrap=True)
         for row in told[kind]:
-            table.add_row(*(_cell(row[name]) for name in names))
+            table.add_row(*(_cell(name, row[name]) for name in names))
         tables.append(table)
     return tables
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
+    if name == "subsets":
+        return ", ".join(map(str, dict.fromkeys(value)))
     if isinstance(value, list | tuple):
         return " x ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
