@@ -18,7 +18,9 @@ def grouping(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
     compositions being equally likely. An encoder as deep as the teacher's has nothing to choose.
     Raises ConfigError if the student is deeper than its teacher.
     """
-    space: dict[str, Any] = {"generator.grouping.sharing": tune.choice(["class", "subset"])}
+    space: dict[str, Any] = {
+        "generator.grouping.sharing": tune.choice(["class", "subset", "stack"])
+    }
     student = recipe.students[recipe.student].of(recipe.teacher.shape)
     for stack in ("encoder", "decoder"):
         many = getattr(recipe.teacher.shape, stack).layers

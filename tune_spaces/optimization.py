@@ -1,11 +1,11 @@
 """Optimization: learning rates, warm-up, dropout and the generator's start."""
 
 import random
-from typing import Any
+from typing import Any, get_args
 
 from ray import tune
 
-from wd.config import Recipe, TrainingConfig
+from wd.config import InitialisationConfig, Recipe, TrainingConfig
 
 _WARMUP_SHARES = (0.03, 0.1, 0.3)
 
@@ -23,9 +23,13 @@ def optimization(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
         space[f"{key}.warmup_updates"] = tune.choice(_warmups(phase))
         space[f"{key}.dropout"] = tune.choice([0.0, 0.1, 0.2, 0.3])
     return space | {
-        "generator.initialisation.maps": tune.choice(["xavier", "identity", "auto"]),
-        "generator.initialisation.gate": tune.choice(["reference", "exact"]),
+        f"generator.initialisation.{key}": tune.choice(_choices(key))
+        for key in ("maps", "layers", "gate")
     }
+
+
+def _choices(key: str) -> list[str]:
+    return list(get_args(InitialisationConfig.model_fields[key].annotation))
 
 
 def _warmups(phase: TrainingConfig) -> list[int]:

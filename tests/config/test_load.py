@@ -136,3 +136,8 @@ def test_a_preset_fills_what_is_not_given(path: Path) -> None:
     assert (generator.grouping.sharing, generator.grouping.layer_map) == ("subset", "factored")
     assert (generator.initialisation.maps, generator.initialisation.gate) == ("svd", "reference")
     assert generator.training == load_recipe(path).generator.training
+
+
+def test_a_student_that_cannot_be_is_named(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"students\.tiny: heads must divide d_model, but 250"):
+        load_recipe(path, ["students.tiny.decoder.d_model=250"])

@@ -1,8 +1,12 @@
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from pipelines import cli
 from pipelines.sweep import _with_updates, sweep, table
 from wd.config import Recipe, TrainingConfig, overridden
 from wd.errors import ConfigError
@@ -67,3 +71,57 @@ def test_the_table_names_only_what_varies() -> None:
     assert "12.35" in shown
     assert "training.dropout 0.1, fine_tuning.dropout 0.25, layers 2" in shown
     assert "sharing" not in shown
+
+
+SMALL = """
+name: small
+source_language: de
+target_language: en
+corpus: {train: ["text.{lang}"], valid_fraction: 0.1, test_fraction: 0.1}
+tokenizer: {vocabulary_size: 60}
+shards: {batch_tokens: 400}
+teacher:
+  shape:
+    encoder: &stack {layers: 2, d_model: 32, heads: 2, feed_forward: 64}
+    decoder: *stack
+    norm: pre
+  training: &training
+    {updates: 8, batches_per_update: 1, learning_rate: 0.005, warmup_updates: 4,
+     validate_every: 4, bleu_sentences: 5}
+students: {tiny: {decoder: {layers: 1, d_model: 16, feed_forward: 32}}}
+pseudo: {beam_size: 1, max_length: 30}
+generator: {training: *training}
+fine_tuning: *training
+ray: {workers: 0, map_cpus: 0.5}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_every_trial_is_tracked_and_its_artifacts_are_a_runs(
+    tmp_path: Path, sentences: list[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    (tmp_path / "text.de").write_text("".join(f"{line}\n" for line in sentences))
+    (tmp_path / "text.en").write_text("".join(f"{line.upper()}\n" for line in sentences))
+    (tmp_path / "small.yaml").write_text(SMALL)
+    root = tmp_path / "root"
+    given = [str(tmp_path / "small.yaml"), f"corpus.dir={tmp_path}", f"root={root}"]
+    swept = CliRunner().invoke(cli.app, ["sweep", *given, "--trials", "2", "--json"])
+    assert swept.exit_code == 0, swept.stderr
+    told = json.loads(swept.stdout)
+    finished = [trial for trial in told["trials"] if trial["status"] == "finished"]
+    assert told["best"]["metrics"]["bleu"] == max(one["metrics"]["bleu"] for one in finished)
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    (parent,) = [run for run in runs if run.info.run_name.startswith("sweep")]
+    tag = "mlflow.parentRunId"
+    trials = [run for run in runs if run.data.tags.get(tag) == parent.info.run_id]
+    assert len(trials) == 2
+    assert all("bleu" in run.data.metrics and run.data.params for run in trials)
+    best = told["best"]["overrides"]
+    again = [f"{key}={json.dumps(value)}" for key, value in best.items()]
+    made = CliRunner().invoke(cli.app, ["student", *given, *again, "--dry-run"])
+    assert "to do" not in made.stderr, made.stderr

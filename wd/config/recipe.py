@@ -5,7 +5,7 @@ Defaults are the published reference hyper-parameters, so a recipe states only i
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from wd.config.generation import GeneratorConfig
 from wd.config.shapes import (
@@ -198,8 +198,13 @@ class Recipe(Config):
         if self.student not in self.students:
             known = ", ".join(sorted(self.students))
             raise ValueError(f"student: {self.student} is not defined; the recipe has {known}")
-        for student in self.students.values():
-            student.of(self.teacher.shape)
+        for name, student in self.students.items():
+            try:
+                student.of(self.teacher.shape)
+            except ValidationError as error:
+                reasons = (problem["msg"] for problem in error.errors(include_url=False))
+                told = "; ".join(reason.removeprefix("Value error, ") for reason in reasons)
+                raise ValueError(f"students.{name}: {told}") from None
         return self
 
     def model(self, shape: ModelShape) -> ModelConfig:
