@@ -40,13 +40,13 @@ class GroupingConfig(Config):
 class InitialisationConfig(Config):
     """Where the generator's parameters start."""
 
-    maps: Literal["auto", "xavier", "identity", "svd", "axis"] = "auto"
+    maps: Literal["xavier", "identity", "svd", "axis"] = "axis"
     """Width maps. `xavier`: random. `identity`: the first channels. `svd`: the best projection of
     the class's stacked weights. `axis`: one projection per axis, the best for all weights that
-    read or write it, so that they still fit together. `auto`: identity along axes that keep
-    their width, xavier along the others."""
-    layers: Literal["mean", "first", "middle", "last"] = "mean"
-    """Layer maps: the mean of the subset's layers (1 / K), or one of them."""
+    read or write it, so that they still fit together. Along an axis that keeps its width, all but
+    `xavier` are the identity."""
+    layers: Literal["mean", "first", "middle", "last"] = "last"
+    """Layer maps: the mean of the subset's layers (1 / K, as published), or one of them."""
     gate: Literal["reference", "exact"] = "exact"
     """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
 

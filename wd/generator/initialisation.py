@@ -51,9 +51,6 @@ class WidthStart:
         rows = weights.teacher_shape[dimension]
         columns = weights.student_shape[dimension]
         choice = self._choice
-        if choice == "auto":
-            same = rows == columns or weights.kind == "gain"
-            choice = "identity" if same else "xavier"
         if choice == "xavier":
             return nn.init.xavier_normal_(torch.empty(rows, columns))
         if choice == "identity" or rows == columns:
