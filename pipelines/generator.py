@@ -7,11 +7,16 @@ from pipelines.context import Run, Work
 from pipelines.teacher import teacher
 from pipelines.training import VERSION, train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
+from wd.generator.sharing import check_generable
 
 
 def generator(run: Run) -> Artifact:
-    """Return the generator's weights and, in `student/`, the model directory that it generates."""
+    """Return the generator's weights and, in `student/`, the model directory that it generates.
+
+    Raises ConfigError for a student that cannot be generated.
+    """
     recipe, model, config = run.recipe, run.recipe.student_model, run.recipe.generator
+    check_generable(recipe.teacher_model, model, config.grouping)
     inputs = {"teacher": teacher(run)} | training_inputs(run, pseudo=True)
 
     def build(work: Work) -> Metrics:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from pipelines.cli import main
 from wd.config import ModelConfig, Recipe, TrainingConfig
+from wd.generator.sharing import check_generable, map_sizes, own_parameters
 from wd.model.sizes import (
     Quantization,
     count_parameters,
@@ -54,11 +55,8 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
 
 def generator_parts(recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
     """Return every class and every map of the recipe's generator, with their parameters."""
-    from wd.generator.grouping import weight_classes
-    from wd.generator.sharing import map_sizes, own_parameters
-
     grouping = recipe.generator.grouping
-    classes = weight_classes(recipe.teacher_model, recipe.student_model, grouping)
+    classes = check_generable(recipe.teacher_model, recipe.student_model, grouping)
     return {
         "classes": [
             {
@@ -94,7 +92,7 @@ def generator_tables(told: dict[str, list[dict[str, Any]]]) -> list[Table]:
 
 def _cell(name: str, value: Any) -> str:
     if name == "subsets":
-        return ", ".join(map(str, dict.fromkeys(value)))
+        return str(value[0]) if len(set(value)) == 1 else ", ".join(map(str, value))
     if isinstance(value, list | tuple):
         return " x ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -26,7 +26,7 @@ from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
 from wd.config import Recipe
 from wd.data.batches import Batch
-from wd.generator import ParameterGenerator
+from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import subset_bounds
 from wd.model.transformer import Transformer
 from wd.training.loss import cross_entropy
@@ -75,11 +75,14 @@ class NaiveTrainee(GeneratorTrainee):
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`."""
-        total = torch.zeros(())
+        total = torch.zeros((), device=self._device)
         for batch in batches:
+            batch = batch.to(self._device)
             inputs = (batch.source_BS, batch.target_in_BT)
-            logits = functional_call(self._student, _naive_weights(self.module), inputs)
-            loss = cross_entropy(logits, batch.target_BT, self._config.label_smoothing)
+            weights = _naive_weights(self.module)
+            with self._autocast():
+                logits = functional_call(self._student, weights, inputs)
+                loss = cross_entropy(logits, batch.target_BT, self._config.label_smoothing)
             (loss * scale).backward()
             total += loss.detach()
         return total
@@ -88,17 +91,18 @@ class NaiveTrainee(GeneratorTrainee):
 def _naive_weights(generator: ParameterGenerator) -> dict[str, Tensor]:
     # Where there are no maps the generator holds tanh(T); another tanh costs what the first did.
     maps, parts = generator.maps.by_key(), generator.transformations()
+    shared_by_none = any(len(width) > 1 for width in maps.widths.values())
     student = {}
     for each in generator.classes:
         part, keys = parts[each.name], generator.maps.keys[each.name]
         for subset, (first, end) in enumerate(subset_bounds(each.subsets)):
-            stacked = []
+            stacked, copy = [], subset if shared_by_none else 0
             for layer in range(first, end):
                 t = part.teacher[layer]
                 if keys.input is not None:
-                    t = t @ maps.widths[keys.input][0]
+                    t = t @ maps.widths[keys.input][copy]
                 if keys.output is not None:
-                    t = maps.widths[keys.output][0].T @ t
+                    t = maps.widths[keys.output][copy].T @ t
                 stacked.append(t)
             t = torch.stack(stacked, -1)
             t = (

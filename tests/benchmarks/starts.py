@@ -34,6 +34,8 @@ def starts(
     reference: Annotated[bool, typer.Option(help="Also the published code's choices.")] = False,
 ) -> None:
     """Compare starts of the generator."""
+    if updates < 2 or updates % 2:
+        raise typer.BadParameter("--updates: give an even number, to look halfway")
     base = read_recipe(recipe, overrides or ())
     short = {
         "generator.training.updates": updates,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wd.config import GeneratorConfig, ModelConfig, StackOverride, StackShape, StudentShape
-from wd.generator import ParameterGenerator
+from wd.generator.generator import ParameterGenerator
 from wd.model.transformer import Transformer
 
 STACK = StackShape(layers=6, d_model=16, heads=4, feed_forward=24)

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from wd.config import GeneratorConfig, GroupingConfig, ModelConfig, StackOverride, StudentShape
 from wd.data.schema import PAD
 from wd.errors import ConfigError
-from wd.generator import ParameterGenerator
+from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import weight_classes
-from wd.generator.initialisation import principal, selected
+from wd.generator.initialisation import principal, principal_in_heads, selected
 from wd.generator.transform import Direct
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
@@ -33,7 +34,7 @@ def logits(config: ModelConfig, weights: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("same_shape", ["elementwise", "mapped"])
 @pytest.mark.parametrize("maps", ["identity", "svd", "axis"])
 def test_the_teachers_own_shape_starts_with_the_teachers_logits(
-    build: Build, teacher_config: Config, same_shape: str, maps: str
+    teacher_config: Config, same_shape: str, maps: str
 ) -> None:
     teacher = teacher_config()
     weights = Transformer(teacher).state_dict()
@@ -108,6 +109,34 @@ def test_the_principal_basis_is_the_best_projection() -> None:
         assert kept(basis) > kept(other)
 
 
+def test_of_fewer_heads_the_strongest_stay_whole() -> None:
+    users = [torch.cat([torch.randn(9, 4), 3 * torch.randn(9, 4), 2 * torch.randn(9, 4)], 1)]
+    basis = principal_in_heads(users, 8, 3, 2)
+    assert not basis[:4].any()  # the weakest head
+    assert not basis[4:8, 4:].any()
+    assert not basis[8:, :4].any()
+    torch.testing.assert_close(basis.T @ basis, torch.eye(8), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("maps", ["identity", "svd", "axis"])
+def test_a_wider_student_has_no_dead_channels(teacher_config: Config, maps: str) -> None:
+    torch.manual_seed(6)
+    teacher = teacher_config()
+    wider = StackOverride(d_model=24, feed_forward=48)
+    student = StudentShape(encoder=wider, decoder=wider).of(teacher)
+    config = GeneratorConfig.model_validate({"initialisation": {"maps": maps}})
+    generator = ParameterGenerator(teacher, student, Transformer(teacher).state_dict(), config)
+    weights = {
+        name: value.detach().requires_grad_() for name, value in generator.materialize().items()
+    }
+    ids = torch.randint(PAD + 1, 20, (6, 9))
+    functional_call(Transformer(student), weights, (ids, ids)).square().sum().backward()
+    for name, value in weights.items():
+        if value.dim() == 2 and "embedding" not in name:
+            dead = (value == 0) & (value.grad == 0)
+            assert not dead.any(), name
+
+
 def test_the_strongest_channels_are_selected() -> None:
     users = [torch.tensor([[1.0, 3.0, 2.0, 4.0]]), torch.tensor([[1.0, 1.0, 5.0, 1.0]])]
     chosen = selected(users, 2)
@@ -166,7 +195,7 @@ def test_one_table_for_all_can_become_three(teacher_config: Config) -> None:
     assert {name: tuple(w.shape) for name, w in generated.items()} == tensor_shapes(student)
 
 
-def test_the_reference_preset_is_the_published_code(build: Build, teacher_config: Config) -> None:
+def test_the_reference_preset_is_the_published_code(teacher_config: Config) -> None:
     """Maps per student layer, random; K x K before K x 1; W = 1, B = 0; a linear projection."""
     teacher = teacher_config()
     student = StudentShape(decoder=StackOverride(layers=2, d_model=8)).of(teacher)

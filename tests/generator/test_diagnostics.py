@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from wd.generator import ParameterGenerator
 from wd.generator.diagnostics import SATURATED, class_figures, layer_mixes, layer_shares
+from wd.generator.generator import ParameterGenerator
 from wd.generator.plots import mixes_svg, shares_svg
 
 Build = Callable[..., ParameterGenerator]

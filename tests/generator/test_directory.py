@@ -5,7 +5,8 @@ import torch
 
 from wd.config import GeneratorConfig, ModelConfig, StackOverride, StudentShape
 from wd.errors import ArtifactError
-from wd.generator import ParameterGenerator, load_generator, save_generator
+from wd.generator.directory import load_generator, save_generator
+from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_model
 
 

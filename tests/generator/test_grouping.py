@@ -73,3 +73,11 @@ def test_layer_copy_takes_the_first_layer_of_each_subset(teacher_config: Config)
     torch.testing.assert_close(
         copied[f"decoder.layers.1.{role}"], weights[f"decoder.layers.3.{role}"]
     )
+
+
+def test_one_table_for_all_means_one_residual_axis(teacher_config: Config) -> None:
+    teacher = teacher_config(tied_embeddings="all")
+    classes = weight_classes(teacher, teacher, GroupingConfig())
+    axes = {axis for each in classes for axis in each.axes}
+    assert "model" in axes
+    assert not any(axis.endswith(".model") for axis in axes)

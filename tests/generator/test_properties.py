@@ -13,7 +13,8 @@ from torch.func import functional_call
 from wd.config import GeneratorConfig, ModelConfig, validated
 from wd.data.schema import PAD
 from wd.errors import ConfigError
-from wd.generator import ParameterGenerator, save_generator
+from wd.generator.directory import save_generator
+from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_weights
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
@@ -152,17 +153,15 @@ def check_learns(generator: ParameterGenerator) -> None:
 
     before = loss()
     learned = [one for one in generator.parameters() if one.requires_grad]
-    gradients = torch.autograd.grad(before, learned, allow_unused=True)
-    norm = sum(float(one.square().sum()) for one in gradients if one is not None) ** 0.5
+    gradients = torch.autograd.grad(before, learned)  # it raises if anything is not used
+    norm = sum(float(one.square().sum()) for one in gradients) ** 0.5
     assert norm > 0
     for step in (1e-2, 1e-3, 1e-4, 1e-5):
         with torch.no_grad():
             for parameter, gradient in zip(learned, gradients, strict=True):
-                if gradient is not None:
-                    parameter -= step / norm * gradient
+                parameter -= step / norm * gradient
             if loss() < before:
                 return
             for parameter, gradient in zip(learned, gradients, strict=True):
-                if gradient is not None:
-                    parameter += step / norm * gradient
+                parameter += step / norm * gradient
     raise AssertionError("no step along the gradient lowers the loss")

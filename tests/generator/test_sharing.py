@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from wd.config import GroupingConfig
-from wd.generator import ParameterGenerator
+from wd.generator.generator import ParameterGenerator
 from wd.generator.sharing import map_sizes, own_parameters
 
 

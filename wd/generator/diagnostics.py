@@ -14,7 +14,7 @@ SATURATED = 0.95
 def class_figures(
     generator: ParameterGenerator, optimizer: torch.optim.Optimizer
 ) -> dict[str, dict[str, float]]:
-    """Return figures per transformed class.
+    """Return figures per gated class.
 
     `saturated`: share of weights with |tanh(T)| above `SATURATED`. `norm`: root mean square of
     the generated weights over that of the teacher's. `gradient_norm`: of W and B, from Adam's
@@ -28,6 +28,7 @@ def class_figures(
             "gradient_norm": _gradient_norm(part, optimizer),
         }
         for name, part in generator.transformations().items()
+        if part.gate is not None
     }
 
 

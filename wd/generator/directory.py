@@ -6,13 +6,22 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wd.config import GeneratorConfig, ModelConfig, validated
-from wd.errors import ArtifactError
+from wd.config import Config, GeneratorConfig, ModelConfig, validated
+from wd.errors import ArtifactError, ConfigError
 from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_model, load_weights, save_weights
 
 DESCRIPTION = "generator.json"
 WEIGHTS = "generator.safetensors"
+
+
+class Description(Config):
+    """What a generator is built from."""
+
+    teacher: str
+    """`stage/label-hash`: the end of the teacher's path."""
+    student: ModelConfig
+    config: GeneratorConfig
 
 
 def save_generator(
@@ -24,12 +33,8 @@ def save_generator(
 ) -> None:
     """Write a generator's state dict, its student's shape and its teacher's artifact name."""
     save_weights(folder / WEIGHTS, state)
-    description = {
-        "teacher": teacher,
-        "student": student.model_dump(mode="json"),
-        "config": config.model_dump(mode="json"),
-    }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    description = Description(teacher=teacher, student=student, config=config)
+    (folder / DESCRIPTION).write_text(description.model_dump_json(indent=2) + "\n", "utf-8")
 
 
 def load_generator(folder: Path, teacher: Path) -> ParameterGenerator:
@@ -38,20 +43,21 @@ def load_generator(folder: Path, teacher: Path) -> ParameterGenerator:
     Raises ArtifactError if a file is missing or damaged, or if `teacher` is another model.
     """
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        tree = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder}: not a generator (it has no {DESCRIPTION})") from None
     except ValueError as error:
         raise ArtifactError(f"{folder / DESCRIPTION}: damaged: {error}") from None
-    if not teacher.as_posix().endswith(description["teacher"]):
+    try:
+        description = validated(Description, tree, str(folder / DESCRIPTION))
+    except ConfigError as error:
+        raise ArtifactError(f"{error}; was it written by another version?") from None
+    made_from = Path(description.teacher).parts
+    if teacher.absolute().parts[-len(made_from) :] != made_from:
         raise ArtifactError(
-            f"{folder}: made from teacher {description['teacher']}, not from {teacher}"
+            f"{folder}: made from teacher {description.teacher}, not from {teacher}"
         )
-    where = str(folder / DESCRIPTION)
     config, weights = load_model(teacher)
-    student = validated(ModelConfig, description["student"], where)
-    generator = ParameterGenerator(
-        config, student, weights, validated(GeneratorConfig, description["config"], where)
-    )
+    generator = ParameterGenerator(config, description.student, weights, description.config)
     generator.load_state_dict(load_weights(folder / WEIGHTS))
     return generator

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from wd.config import GeneratorConfig, ModelConfig
-from wd.errors import ConfigError
-from wd.generator.grouping import WeightClass, subset_bounds, weight_classes
+from wd.generator.grouping import WeightClass, subset_bounds
 from wd.generator.map_set import MapSet
-from wd.generator.sharing import is_linear
+from wd.generator.sharing import check_generable, choice, is_linear
 from wd.generator.transform import Direct, Transformation
 from wd.model.transformer import Transformer
 
@@ -35,9 +34,9 @@ class ParameterGenerator(nn.Module):
         """
         super().__init__()
         self.student = student
-        self.classes = weight_classes(teacher, student, config.grouping)
+        self.classes = check_generable(teacher, student, config.grouping)
         self.maps = MapSet(self.classes, weights, teacher, student, config)
-        choices = {each.name: _choice(each, config) for each in self.classes}
+        choices = {each.name: choice(each, config.grouping) for each in self.classes}
         fresh = Transformer(student).state_dict() if "fresh" in choices.values() else {}
         self.parts = nn.ModuleDict()
         for each in self.classes:
@@ -75,20 +74,6 @@ class ParameterGenerator(nn.Module):
             self.maps.by_key(),
             gate_start=None if linear else config.initialisation.gate,
         )
-
-
-def _choice(each: WeightClass, config: GeneratorConfig) -> str:
-    """Return generated, copied or fresh; raises ConfigError for what cannot be copied."""
-    if each.part is None:
-        return "generated"
-    choice: str = getattr(config.grouping, each.part)
-    if choice == "copied" and each.teacher_shape != each.student_shape:
-        raise ConfigError(
-            f"grouping.{each.part}: {each.name} cannot be copied: it is {list(each.teacher_shape)} "
-            f"in the teacher and {list(each.student_shape)} in the student; generate it, or start "
-            "it fresh"
-        )
-    return choice
 
 
 def _firsts(each: WeightClass) -> list[str]:

@@ -88,7 +88,7 @@ def weight_classes(
             WeightClass(
                 name=role,
                 kind=_kind(role, student_shapes[names[0]]),
-                axes=_axes(role),
+                axes=_axes(role, one_stream=student.tied_embeddings == "all"),
                 teacher=sources,
                 student=tuple(names),
                 subsets=covered,
@@ -152,8 +152,18 @@ def _kind(role: str, shape: Shape) -> Kind:
     return "matrix" if len(shape) == 2 else "vector"
 
 
-def _axes(role: str) -> tuple[str, ...]:
-    """Return a role's axes: outputs first, as in the weight's shape."""
+def _axes(role: str, one_stream: bool) -> tuple[str, ...]:
+    """Return a role's axes: outputs first, as in the weight's shape.
+
+    Where one table serves both stacks (`one_stream`), so must one basis.
+    """
+    axes = _stack_axes(role)
+    if not one_stream:
+        return axes
+    return tuple("model" if axis.endswith(".model") else axis for axis in axes)
+
+
+def _stack_axes(role: str) -> tuple[str, ...]:
     if role.endswith("embedding.weight") or role == "output_projection.weight":
         stack = "encoder" if role.startswith("source") else "decoder"
         return ("vocabulary", f"{stack}.model")

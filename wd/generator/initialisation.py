@@ -53,15 +53,17 @@ class WidthStart:
         choice = self._choice
         if choice == "xavier":
             return nn.init.xavier_normal_(torch.empty(rows, columns))
+        if rows < columns:
+            return widened(rows, columns, weights.kind)
         if choice == "identity" or rows == columns:
             return torch.eye(rows, columns)
         if choice == "svd" and len(weights.teacher_shape) == 2:
             return principal([_rows(self._mixed[weights.name], dimension)], columns)
-        basis = self._basis(weights.axes[dimension], rows, columns)
+        basis = self._basis(weights.axes[dimension], columns)
         # In another basis a diagonal matrix of gains is not diagonal; this is its diagonal.
         return basis.square() if weights.kind == "gain" else basis
 
-    def _basis(self, axis: str, rows: int, columns: int) -> Tensor:
+    def _basis(self, axis: str, columns: int) -> Tensor:
         """Return one basis [A, a] for all the weights along an axis."""
         if axis not in self._bases:
             users = [
@@ -70,44 +72,75 @@ class WidthStart:
                 for dimension, name in enumerate(each.axes)
                 if name == axis and len(each.axes) == 2
             ]
-            self._bases[axis] = self._fitted(axis, users, rows, columns)
+            self._bases[axis] = self._fitted(axis, users, columns)
         return self._bases[axis]
 
-    def _fitted(self, axis: str, users: list[Tensor], rows: int, columns: int) -> Tensor:
-        stack, _, kind = axis.partition(".")
+    def _fitted(self, axis: str, users: list[Tensor], columns: int) -> Tensor:
+        stack, _, kind = axis.rpartition(".")
         if kind == "inner":
             return selected(users, columns)
-        heads = [getattr(shape, stack).heads for shape in self._shapes]
-        if kind == "model" or heads[0] != heads[1]:
+        if kind == "model":
             return principal(users, columns)
-        # Attention mixes channels within a head only.
-        blocks = zip(*(user.chunk(heads[0], dim=1) for user in users), strict=True)
-        return torch.block_diag(*(principal(list(each), columns // heads[0]) for each in blocks))
+        heads = [getattr(shape, stack.partition(".")[0]).heads for shape in self._shapes]
+        return principal_in_heads(users, columns, *heads)
+
+
+def widened(rows: int, columns: int, kind: str) -> Tensor:
+    """Return the identity [A, a], a > A, and something in the channels that the teacher lacks.
+
+    Were they zero on both sides of an axis, no gradient would ever reach them. They start as
+    small random mixtures; gains, which are near 1, as those of other channels.
+    """
+    more = columns - rows
+    if kind == "gain":
+        extra = torch.eye(rows)[:, torch.arange(more) % rows]
+    else:
+        extra = 0.1 * rows**-0.5 * torch.randn(rows, more)
+    return torch.cat([torch.eye(rows), extra], 1)
 
 
 def principal(users: Sequence[Tensor], columns: int) -> Tensor:
-    """Return the orthonormal basis [A, a] onto which weights [N, A] project with least loss.
+    """Return the orthonormal basis [A, a], a <= A, onto which weights [N, A] project best.
 
-    Every user counts alike, whatever its norm. Beyond A columns there are zeros.
+    Every user counts alike, whatever its norm.
     """
     gram = sum(user.T @ user / user.square().sum().clamp_min(1e-12) for user in users)
     assert isinstance(gram, Tensor)
     _, vectors = torch.linalg.eigh(gram)
-    basis = torch.zeros(len(gram), columns)
-    kept = vectors.flip(1)[:, :columns]
-    basis[:, : kept.shape[1]] = kept
-    return basis
+    return vectors.flip(1)[:, :columns]
+
+
+def principal_in_heads(users: Sequence[Tensor], columns: int, heads: int, fewer: int) -> Tensor:
+    """Return a basis [A, a] that mixes channels within an attention head only.
+
+    Of the teacher's heads the student keeps the strongest. Where it has more or larger ones, one
+    basis over all channels is the best that there is.
+    """
+    size = columns // fewer
+    if fewer > heads or size > users[0].shape[1] // heads:
+        return principal(users, columns)
+    blocks = list(zip(*(user.chunk(heads, dim=1) for user in users), strict=True))
+    kept = _strongest([torch.stack([part.norm() for part in block]) for block in blocks])[:fewer]
+    basis = [torch.zeros(len(blocks), users[0].shape[1] // heads, size) for _ in range(fewer)]
+    for student_head, teacher_head in enumerate(sorted(kept)):
+        basis[student_head][teacher_head] = principal(list(blocks[teacher_head]), size)
+    return torch.cat([block.flatten(0, 1) for block in basis], 1)
 
 
 def selected(users: Sequence[Tensor], columns: int) -> Tensor:
-    """Return the choice [A, a] of the channels of greatest norm, in all weights together.
+    """Return the choice [A, a], a <= A, of the channels of greatest norm, in all weights together.
 
     Between the feed-forward maps an activation acts on each channel alone, so channels can be
-    left out but not mixed. Beyond A columns there are zeros.
+    left out but not mixed.
     """
-    importance = torch.stack([user.square().sum(0).log() for user in users]).sum(0)
-    order = importance.argsort(descending=True)
-    return torch.eye(len(importance), columns)[order.argsort()]
+    norms = torch.stack([user.norm(dim=0) for user in users], 1)
+    return torch.eye(len(norms))[:, _strongest(list(norms))[:columns]]
+
+
+def _strongest(norms: Sequence[Tensor]) -> list[int]:
+    """Return numbers of channels or heads, by the product of their norms [users], largest first."""
+    products = torch.stack(list(norms)).log().sum(1)
+    return list(products.argsort(descending=True, stable=True).tolist())
 
 
 def _rows(mixed: Tensor, dimension: int) -> Tensor:

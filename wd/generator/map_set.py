@@ -37,7 +37,10 @@ class MapSet(nn.Module):
         for each in classes:
             self._add_layer_map(each, config)
         mixed = {each.name: self._mixed(each, weights) for each in classes}
-        start = WidthStart(config.initialisation.maps, classes, mixed, teacher, student)
+        chosen = config.initialisation.maps
+        if chosen == "svd" and config.grouping.sharing == "stack":
+            chosen = "axis"  # the best projection of all the weights that share a map
+        start = WidthStart(chosen, classes, mixed, teacher, student)
         for each in classes:
             self._add_width_maps(each, start)
 

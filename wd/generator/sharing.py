@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from wd.config import GroupingConfig
-from wd.generator.grouping import WeightClass
+from wd.config import GroupingConfig, ModelConfig
+from wd.config.generation import Part
+from wd.errors import ConfigError
+from wd.generator.grouping import WeightClass, weight_classes
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,37 @@ class MapKeys:
     input: str | None = None
 
 
+def choice(weights: WeightClass, grouping: GroupingConfig) -> Part:
+    """Return how a class comes about: generated, copied or fresh."""
+    return "generated" if weights.part is None else getattr(grouping, weights.part)
+
+
+def check_generable(
+    teacher: ModelConfig, student: ModelConfig, grouping: GroupingConfig
+) -> list[WeightClass]:
+    """Return the classes of a student that can be generated.
+
+    Raises ConfigError with the reason if it cannot be, before anything is trained for it.
+    """
+    classes = weight_classes(teacher, student, grouping)
+    for each in classes:
+        if choice(each, grouping) == "copied" and each.teacher_shape != each.student_shape:
+            raise ConfigError(
+                f"grouping.{each.part}: {each.name} cannot be copied: it is "
+                f"{list(each.teacher_shape)} in the teacher and {list(each.student_shape)} in the "
+                "student; generate it, or start it fresh"
+            )
+    return classes
+
+
 def map_keys(weights: WeightClass, grouping: GroupingConfig) -> MapKeys:
     """Return the keys of a class' maps; classes with one key share one map.
 
     Matrices have all maps, embeddings [vocabulary, width] no vocabulary map, vectors no input
     map; where shape and depth agree there are none, unless `grouping.same_shape` asks for them.
     """
+    if choice(weights, grouping) != "generated":
+        return MapKeys()
     if weights.agrees and grouping.same_shape == "elementwise":
         return MapKeys()
     if grouping.sharing == "stack":
@@ -52,7 +79,7 @@ class MapSize:
 def own_parameters(weights: WeightClass, grouping: GroupingConfig) -> int:
     """Return the parameters that belong to a class alone: W and B, or the weights themselves."""
     count = len(weights.student) * prod(weights.student_shape)
-    if weights.part is not None and getattr(grouping, weights.part) != "generated":
+    if choice(weights, grouping) != "generated":
         return count
     return 0 if is_linear(weights, grouping) else 2 * count
 

@@ -20,7 +20,7 @@ from wd.config import (
     TrainingConfig,
 )
 from wd.data.batches import ShardReader
-from wd.generator import ParameterGenerator
+from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_model, load_transformer, load_weights, save_weights
 from wd.model.transformer import Transformer
 from wd.tracking import TrackerHandle, attach

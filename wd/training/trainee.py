@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from wd.config import TrainingConfig
 from wd.data.batches import Batch
-from wd.generator import ParameterGenerator
+from wd.generator.generator import ParameterGenerator
 from wd.model.transformer import Transformer
 from wd.training.objective import Objective
 from wd.training.world import World, autocast
