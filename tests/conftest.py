@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from wd.config import (
     GeneratorConfig,
@@ -26,14 +28,63 @@ from wd.model.transformer import Transformer
 from wd.training.job import TrainingJob
 from wd.training.validation import HeldOut
 
-NOUNS = ("Hund", "Katze", "Haus", "Baum", "Kind", "Stadt")
-VERBS = ("sieht", "findet", "kennt", "malt", "sucht")
+NOUNS = {
+    **{"Hund": "dog", "Katze": "cat", "Haus": "house"},
+    **{"Baum": "tree", "Kind": "child", "Stadt": "town"},
+}
+VERBS = {"sieht": "sees", "findet": "finds", "kennt": "knows", "malt": "paints", "sucht": "seeks"}
+RECIPE = """
+name: small
+source_language: de
+target_language: en
+corpus: {train: ["text.{lang}"], valid_fraction: 0.1, test_fraction: 0.1, part_pairs: 60}
+tokenizer: {vocabulary_size: 90}
+shards: {batch_tokens: 400}
+teacher:
+  shape:
+    encoder: &stack {layers: 2, d_model: 32, heads: 2, feed_forward: 64}
+    decoder: *stack
+    norm: pre
+students: {tiny: {decoder: {layers: 1, d_model: 16, feed_forward: 32}}}
+pseudo: {beam_size: 1, max_length: 30}
+evaluation: {beam_size: 2, max_length: 30, speed_repeats: 1}
+ray: {workers: 0, map_cpus: 0.5}
+"""
+TRAINING = {
+    **{"updates": 8, "batches_per_update": 1, "learning_rate": 0.005, "warmup_updates": 4},
+    **{"validate_every": 4, "bleu_sentences": 5},
+}
 
 
 @pytest.fixture(scope="session")
 def sentences() -> list[str]:
     """Small but various: every subject, verb and object."""
     return [f"Der {one} {verb} das {two}." for one in NOUNS for verb in VERBS for two in NOUNS]
+
+
+@pytest.fixture(scope="session")
+def write_recipe(sentences: list[str]) -> Callable[..., Path]:
+    """Return a function that writes 180 German-English pairs and a recipe that takes seconds.
+
+    `training` changes all three phases, further keywords replace the recipe's sections. Returns
+    the recipe's path; its text and its root are beside it.
+    """
+    facts = product(NOUNS.values(), VERBS.values(), NOUNS.values())
+    english = [f"The {one} {verb} the {two}." for one, verb, two in facts]
+
+    def write(folder: Path, *, training: dict[str, Any] | None = None, **sections: Any) -> Path:
+        for language, lines in (("de", sentences), ("en", english)):
+            (folder / f"text.{language}").write_text("".join(f"{line}\n" for line in lines))
+        recipe = yaml.safe_load(RECIPE) | sections
+        recipe["corpus"]["dir"], recipe["root"] = str(folder), str(folder / "root")
+        phase = TRAINING | (training or {})
+        recipe["teacher"]["training"] = recipe["fine_tuning"] = phase
+        recipe["generator"] = {"training": phase}
+        path = folder / f"{recipe['name']}.yaml"
+        path.write_text(yaml.safe_dump(recipe))
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,28 +12,6 @@ from cluster.local import LocalCluster, local_cluster
 from pipelines.context import STAGES
 
 pytestmark = pytest.mark.slow
-
-RECIPE = """
-name: job
-source_language: de
-target_language: en
-corpus: {train: [text.tsv], valid_fraction: 0.1, test_fraction: 0.1}
-tokenizer: {vocabulary_size: 90}
-shards: {batch_tokens: 400}
-teacher:
-  shape:
-    encoder: &stack {layers: 2, d_model: 16, heads: 2, feed_forward: 32}
-    decoder: *stack
-  training: &short {updates: 4, batches_per_update: 2, warmup_updates: 2, validate_every: 2}
-students: {tiny: {decoder: {layers: 1, d_model: 8, feed_forward: 16}}}
-pseudo: {beam_size: 1}
-generator: {training: *short}
-fine_tuning: *short
-evaluation: {beam_size: 1, speed_repeats: 1}
-ray: {cpus_per_worker: 0.5, map_cpus: 0.5}
-"""
-NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Kind": "child"}
-VERBS = {"sieht": "sees", "findet": "finds", "kennt": "knows", "malt": "paints"}
 
 
 @pytest.fixture(scope="module")
@@ -56,28 +33,24 @@ def submit(cluster: LocalCluster, *arguments: str, **environment: str) -> tuple[
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_run_succeeds_as_a_job(cluster: LocalCluster, tmp_path: Path) -> None:
-    recipe, root = tmp_path / "job.yaml", tmp_path / "root"
-    recipe.write_text(RECIPE)
-    pairs = [
-        f"Der {one} {verb} das {other}.\tThe {NOUNS[one]} {VERBS[verb]} the {NOUNS[other]}."
-        for one, verb, other in product(NOUNS, VERBS, NOUNS)
-    ]
-    (tmp_path / "text.tsv").write_text("\n".join(["source\ttarget", *pairs, ""]))
-    arguments = [str(recipe), f"root={root}", f"corpus.dir={tmp_path}"]
+def test_a_run_succeeds_as_a_job(
+    cluster: LocalCluster, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    ray = {"cpus_per_worker": 0.5, "map_cpus": 0.5}
+    recipe = str(write_recipe(tmp_path, name="job", ray=ray))
 
-    status, log, messages = submit(cluster, *arguments, "ray.workers=1", "--command", "teacher")
+    status, log, messages = submit(cluster, recipe, "ray.workers=1", "--command", "teacher")
     assert status == 0, log + messages
     assert "made    teacher/job-" in log
 
     # A second job goes on from there. How training is distributed is not part of the result, so
     # the rest trains in the job's own process, which starts faster.
-    status, log, messages = submit(cluster, *arguments, "ray.workers=0")
+    status, log, messages = submit(cluster, recipe, "ray.workers=0")
     assert status == 0, log + messages
     assert "SUCCEEDED" in messages
     assert "exists  teacher/job-" in log
     assert "registered: job-tiny version 1" in log
-    assert {path.name for path in root.iterdir()} >= set(STAGES)
+    assert {path.name for path in (tmp_path / "root").iterdir()} >= set(STAGES)
 
 
 def test_a_bad_recipe_fails_with_its_message_in_the_log(

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,28 +14,6 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
-RECIPE = """
-name: e2e
-source_language: de
-target_language: en
-corpus: {train: ["text.{lang}"], valid_fraction: 0.1, test_fraction: 0.1, part_pairs: 40}
-tokenizer: {vocabulary_size: 90}
-shards: {batch_tokens: 400}
-teacher:
-  shape:
-    encoder: &stack {layers: 2, d_model: 32, heads: 2, feed_forward: 64}
-    decoder: *stack
-    norm: pre
-  training: &training
-    {updates: 30, batches_per_update: 1, learning_rate: 0.005, warmup_updates: 10,
-     validate_every: 5, bleu_sentences: 5}
-students: {tiny: {decoder: {layers: 1, d_model: 16, feed_forward: 32}}}
-pseudo: {beam_size: 1, max_length: 30}
-generator: {training: *training}
-fine_tuning: *training
-evaluation: {beam_size: 2, max_length: 30, speed_repeats: 1}
-ray: {cpus_per_worker: 0.5, map_cpus: 0.5}
-"""
 TRAINING = {
     "teacher": "teacher: update 10:",
     "student/e2e-tiny-kd": "kd student: update 10:",
@@ -55,25 +33,21 @@ STAGES = (
     "evaluation",
     "registry",
 )
-NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Kind": "child"}
-VERBS = {"sieht": "sees", "findet": "finds", "kennt": "knows", "malt": "paints"}
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("e2e")
-    facts = list(product(NOUNS, VERBS, NOUNS))
-    german = [f"Der {one} {verb} das {other}." for one, verb, other in facts]
-    english = [f"The {NOUNS[one]} {VERBS[verb]} the {NOUNS[other]}." for one, verb, other in facts]
-    (folder / "text.de").write_text("".join(f"{line}\n" for line in german))
-    (folder / "text.en").write_text("".join(f"{line}\n" for line in english))
-    (folder / "e2e.yaml").write_text(RECIPE + f"root: {folder / 'root'}\n")
-    return folder / "e2e.yaml"
+def recipe(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[..., Path]) -> Path:
+    return write_recipe(
+        tmp_path_factory.mktemp("e2e"),
+        name="e2e",
+        training={"updates": 30, "warmup_updates": 10, "validate_every": 5},
+        ray={"cpus_per_worker": 0.5, "map_cpus": 0.5},
+    )
 
 
 def start(recipe: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.run", str(recipe), f"corpus.dir={recipe.parent}"],
+        [sys.executable, "-m", "pipelines.run", str(recipe)],
         cwd=ROOT,
         env={**os.environ, "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """The ladder: what it refuses, what it makes, and that a second call makes nothing."""
 
 import json
-from itertools import product
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,49 +12,20 @@ from pipelines.ladder import Place, Rung, rungs_of
 from wd.config import Recipe
 from wd.errors import ConfigError
 
-RECIPE = """
-name: rungs
-source_language: de
-target_language: en
-corpus: {train: ["text.{lang}"], valid_fraction: 0.1, test_fraction: 0.1}
-tokenizer: {vocabulary_size: 90}
-shards: {batch_tokens: 400}
-teacher:
-  shape:
-    encoder: &stack {layers: 2, d_model: 32, heads: 2, feed_forward: 64}
-    decoder: *stack
-    norm: pre
-  training: &training
-    {updates: 8, batches_per_update: 1, learning_rate: 0.005, warmup_updates: 4,
-     validate_every: 4, bleu_sentences: 5}
-students:
-  tiny: {decoder: {layers: 1, d_model: 16, feed_forward: 32}}
-  small: {decoder: {layers: 1}}
-pseudo: {beam_size: 1, max_length: 30}
-generator: {training: *training}
-fine_tuning: *training
-evaluation: {beam_size: 2, max_length: 30, speed_repeats: 1}
-ray: {workers: 0, map_cpus: 0.5}
-"""
-NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Kind": "child"}
-VERBS = {"sieht": "sees", "findet": "finds", "kennt": "knows", "malt": "paints"}
+STUDENTS = {
+    "tiny": {"decoder": {"layers": 1, "d_model": 16, "feed_forward": 32}},
+    "small": {"decoder": {"layers": 1}},
+}
 TINY = ("--student", "tiny", "--method", "wd", "--start", "xavier")
 
 
 def wd_ladder(recipe: Path, *arguments: str) -> Result:
-    told = ["ladder", str(recipe), f"root={recipe.parent / 'root'}", *arguments]
-    return CliRunner().invoke(cli.app, [*told, f"corpus.dir={recipe.parent}"])
+    return CliRunner().invoke(cli.app, ["ladder", str(recipe), *arguments])
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    facts = list(product(NOUNS, VERBS, NOUNS))
-    german = [f"Der {one} {verb} das {other}." for one, verb, other in facts]
-    english = [f"The {NOUNS[one]} {VERBS[verb]} the {NOUNS[other]}." for one, verb, other in facts]
-    (tmp_path / "text.de").write_text("".join(f"{line}\n" for line in german))
-    (tmp_path / "text.en").write_text("".join(f"{line}\n" for line in english))
-    (tmp_path / "recipe.yaml").write_text(RECIPE)
-    return tmp_path / "recipe.yaml"
+def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
+    return write_recipe(tmp_path, students=STUDENTS)
 
 
 @pytest.mark.parametrize(
@@ -147,12 +118,7 @@ def test_a_ladder_is_made_once_and_its_students_are_those_of_a_run(recipe: Path)
     assert again.exit_code == 0, again.stderr
     assert "making" not in again.stderr
     assert "tiny: " in again.stdout
-    same = CliRunner().invoke(
-        cli.app,
-        [
-            *("student", str(recipe), f"root={recipe.parent / 'root'}", "fine_tuning.seed=2"),
-            *("generator.training.seed=2", f"corpus.dir={recipe.parent}"),
-        ],
-    )
+    seeds = ("generator.training.seed=2", "fine_tuning.seed=2")
+    same = CliRunner().invoke(cli.app, ["student", str(recipe), *seeds])
     assert "making" not in same.stderr
     assert Path(same.stdout.strip()).name in {Path(s["artifact"]).name for s in ladder["students"]}

@@ -1,5 +1,6 @@
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,41 +74,14 @@ def test_the_table_names_only_what_varies() -> None:
     assert "sharing" not in shown
 
 
-SMALL = """
-name: small
-source_language: de
-target_language: en
-corpus: {train: ["text.{lang}"], valid_fraction: 0.1, test_fraction: 0.1}
-tokenizer: {vocabulary_size: 60}
-shards: {batch_tokens: 400}
-teacher:
-  shape:
-    encoder: &stack {layers: 2, d_model: 32, heads: 2, feed_forward: 64}
-    decoder: *stack
-    norm: pre
-  training: &training
-    {updates: 8, batches_per_update: 1, learning_rate: 0.005, warmup_updates: 4,
-     validate_every: 4, bleu_sentences: 5}
-students: {tiny: {decoder: {layers: 1, d_model: 16, feed_forward: 32}}}
-pseudo: {beam_size: 1, max_length: 30}
-generator: {training: *training}
-fine_tuning: *training
-ray: {workers: 0, map_cpus: 0.5}
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_every_trial_is_tracked_and_its_artifacts_are_a_runs(
-    tmp_path: Path, sentences: list[str]
+    tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
     from mlflow import MlflowClient
 
-    (tmp_path / "text.de").write_text("".join(f"{line}\n" for line in sentences))
-    (tmp_path / "text.en").write_text("".join(f"{line.upper()}\n" for line in sentences))
-    (tmp_path / "small.yaml").write_text(SMALL)
-    root = tmp_path / "root"
-    given = [str(tmp_path / "small.yaml"), f"corpus.dir={tmp_path}", f"root={root}"]
+    given, root = [str(write_recipe(tmp_path))], tmp_path / "root"
     swept = CliRunner().invoke(cli.app, ["sweep", *given, "--trials", "2", "--json"])
     assert swept.exit_code == 0, swept.stderr
     told = json.loads(swept.stdout)

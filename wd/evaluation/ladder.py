@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from wd.config import Config, EvaluationConfig
+from wd.config import Config
+from wd.evaluation.comparison import Comparison
 from wd.evaluation.quality import Quality
 from wd.evaluation.speed import Speed
 
@@ -87,16 +88,9 @@ class Row(Config):
     """The mean over the seeds."""
 
 
-class Ladder(Config):
-    """All students on the same text, with the same settings, on the same machine."""
+class Ladder(Comparison):
+    """The teacher, and students of every shape, rung and seed."""
 
-    title: str
-    source_language: str
-    target_language: str
-    sentences: int
-    decoding: EvaluationConfig
-    device: str
-    threads: int
     seeds: tuple[int, ...]
     timed: str
     """The rung whose student of the first seed stands for its shape's speed."""

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from wd.errors import ArtifactError
 from wd.evaluation.ladder import Ladder, Row, Shape, Spread, band, rung_students
 from wd.evaluation.page import render
 from wd.evaluation.plots import Line, Point, lines_svg, scatter_svg
@@ -61,7 +59,7 @@ def teacher_cells(ladder: Ladder) -> tuple[str, ...]:
 def tables(ladder: Ladder) -> list[Table]:
     """Return the terminal's tables, one per shape; each fits `WIDTH`."""
     shown = [_table(ladder, shape) for shape in ladder.shapes]
-    shown[0].title = f"{heading(ladder)}\n\n{shown[0].title}"
+    shown[0].title = f"{ladder.heading}\n\n{shown[0].title}"
     shown[-1].caption = caption(ladder)
     return shown
 
@@ -97,7 +95,7 @@ def page(ladder: Ladder) -> str:
     return render(
         "ladder.html",
         ladder=ladder,
-        heading=heading(ladder),
+        heading=ladder.heading,
         caption=caption(ladder),
         columns=COLUMNS,
         teacher=teacher_cells(ladder),
@@ -117,35 +115,19 @@ def write_ladder(ladder: Ladder, folder: Path) -> None:
 
 def read_ladder(folder: Path) -> Ladder:
     """Read `ladder.json`; raises ArtifactError where there is none or it is damaged."""
-    path = folder / LADDER
-    try:
-        return Ladder.model_validate_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(f"{path}: no such ladder; make it with `wd ladder`") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not a ladder: {error}") from None
-
-
-def heading(ladder: Ladder) -> str:
-    """Return what was compared on what."""
-    return (
-        f"{ladder.title}: {ladder.source_language}-{ladder.target_language}, "
-        f"{ladder.sentences:,} test sentences"
-    )
+    return Ladder.read(folder / LADDER, "wd ladder")
 
 
 def caption(ladder: Ladder) -> str:
     """Return how the figures are to be read."""
     seeds = len(ladder.seeds)
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
-    decoding = ladder.decoding
     return (
         f"{over}; vs: difference in BLEU; p: BLEU against kd of the same seed, the largest of the "
         "seeds; updates: in total; to kd: the first validation that reaches kd's last validation "
         "BLEU (means over the seeds); seconds: of training; speed-up: against the teacher, "
         f"measured once per shape with the {ladder.timed} student of seed {ladder.seeds[0]}, all "
-        f"in one run; beam {decoding.beam_size}, {decoding.quantization}, {ladder.device}, "
-        f"{ladder.threads} threads"
+        f"in one run; {ladder.settings}"
     )
 
 

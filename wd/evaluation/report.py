@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from wd.config import Config, EvaluationConfig
-from wd.errors import ArtifactError
+from wd.config import Config
+from wd.evaluation.comparison import Comparison
 from wd.evaluation.page import render
 from wd.evaluation.plots import Point, scatter_svg
 from wd.evaluation.quality import Quality
@@ -42,16 +41,9 @@ class Sample(Config):
     """System name -> its translation."""
 
 
-class Report(Config):
-    """Systems on the same text, with the same settings, on the same machine."""
+class Report(Comparison):
+    """Teacher and students, one row each."""
 
-    title: str
-    source_language: str
-    target_language: str
-    sentences: int
-    decoding: EvaluationConfig
-    device: str
-    threads: int
     reference: str
     """The system that compression and speed-up are relative to: the teacher."""
     baseline: str
@@ -99,7 +91,7 @@ def table(report: Report) -> Table:
     """Return the terminal's table."""
     # Narrow enough for 80 columns, which is also what a log gets.
     result = Table(
-        title=_heading(report), caption=_caption(report), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=report.heading, caption=_caption(report), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for column in COLUMNS:
         result.add_column(column, justify="left" if column == "system" else "right", no_wrap=True)
@@ -123,7 +115,7 @@ def page(report: Report) -> str:
     return render(
         "report.html",
         report=report,
-        heading=_heading(report),
+        heading=report.heading,
         caption=_caption(report),
         columns=COLUMNS,
         rows=[cells(row) for row in report.rows],
@@ -140,25 +132,11 @@ def write_report(report: Report, folder: Path) -> None:
 
 def read_report(folder: Path) -> Report:
     """Read `report.json`; raises ArtifactError where there is none or it is damaged."""
-    path = folder / REPORT
-    try:
-        return Report.model_validate_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(f"{path}: no such report; run the evaluation") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not a report: {error}") from None
-
-
-def _heading(report: Report) -> str:
-    return (
-        f"{report.title}: {report.source_language}-{report.target_language}, "
-        f"{report.sentences:,} test sentences"
-    )
+    return Report.read(folder / REPORT, "wd evaluate")
 
 
 def _caption(report: Report) -> str:
     return (
         f"compression and speed-up: against {report.reference}; p: BLEU against {report.baseline}; "
-        f"beam {report.decoding.beam_size}, {report.decoding.quantization}, {report.device}, "
-        f"{report.threads} threads"
+        f"{report.settings}"
     )
