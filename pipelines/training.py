@@ -25,7 +25,7 @@ def training_inputs(run: Run, *, pseudo: bool) -> dict[str, Artifact]:
 
 def training_identity(config: TrainingConfig) -> TrainingConfig:
     """Return what of a training config changes the result."""
-    return config.without("log_every")
+    return config.without("log_every", "max_skipped")
 
 
 def train_model(

@@ -1,14 +1,20 @@
 """What must hold for a training run, of a model and of a generator."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from wd.errors import UserError
-from wd.training.job import TrainingJob, result_of, run_job
+from wd.data.batches import ShardReader
+from wd.errors import ArtifactError, UserError
+from wd.model.directory import load_weights
+from wd.training.averaging import mean_state
+from wd.training.job import TrainingJob, _trainee, result_of, run_job
+from wd.training.loop import Interrupted, Wish
 from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
@@ -19,9 +25,42 @@ class KilledError(Exception):
     """Stands for whatever ends a process."""
 
 
-def run(job: TrainingJob, on_validation: Callable[[dict[str, Any]], None] = lambda _: None) -> Any:
-    run_job(job, World(), on_validation)
+def run(job: TrainingJob) -> Any:
+    run_job(job, World(), lambda _: None)
     return result_of(job)
+
+
+def killed_at(update: int, job: TrainingJob) -> None:
+    """Train, and die after this optimiser step, before a checkpoint of it is written."""
+    done = 0
+
+    def validated(figures: dict[str, Any]) -> None:
+        nonlocal done
+        done = figures["update"]
+        if done == update:
+            raise KilledError
+
+    def asked() -> Wish:  # after each other update, since the job reports after each one
+        nonlocal done
+        done += 1
+        if done == update:
+            raise KilledError
+        return "go on"
+
+    with pytest.raises(KilledError):
+        run_job(job, World(), validated, asked)
+
+
+def twins(job: Job, phase: str = "model", **changes: Any) -> tuple[TrainingJob, TrainingJob]:
+    """Return the same job in two folders."""
+    # Phase 1 reads its teacher again, so both runs must see the same one.
+    torch.manual_seed(3)
+    one = job("one", phase, log_every=1, **changes)
+    return one, replace(one, scratch=one.scratch.with_name("other"))
+
+
+def saved(job: TrainingJob) -> list[Path]:
+    return sorted((job.scratch / "checkpoints").glob("update-*"))
 
 
 def equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
@@ -37,67 +76,86 @@ def test_learns(job: Job, phase: str) -> None:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("stop", [4, 8])
+@pytest.mark.parametrize("stop", [3, 8, 11])
 def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -> None:
-    def kill(figures: dict[str, Any]) -> None:
-        # The checkpoint of this update is not written any more.
-        if figures["update"] == stop + 4:
-            raise KilledError
-
-    # Phase 1 reads its teacher again, so both runs must see the same one.
-    torch.manual_seed(3)
-    broken = job("broken", phase)
-    whole = TrainingJob(**{**vars(broken), "scratch": broken.scratch.with_name("whole")})
-    with pytest.raises(KilledError):
-        run(broken, kill)
+    broken, whole = twins(job, phase, ema_decay=0.9, average_best=1)
+    killed_at(stop, broken)
     assert result_of(broken) is None
     resumed, unbroken = run(broken), run(whole)
     assert equal(resumed.module, unbroken.module)
     assert equal(resumed.weights, unbroken.weights)
+    for figure in ("published", "validation", "history"):
+        assert resumed.figures[figure] == unbroken.figures[figure]
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_a_damaged_newest_checkpoint_is_skipped(job: Job, phase: str) -> None:
-    def kill(figures: dict[str, Any]) -> None:
-        if figures["update"] == 12:
-            raise KilledError
+def test_a_run_that_is_asked_to_stop_saves_first(job: Job) -> None:
+    broken, whole = twins(job)
+    wishes = iter(["go on", "stop"])
+    with pytest.raises(Interrupted):
+        run_job(broken, World(), lambda _: None, lambda: next(wishes))
+    assert [folder.name for folder in saved(broken)] == ["update-00000002"]
+    assert equal(run(broken).weights, run(whole).weights)
 
-    broken = job("broken", phase)
-    whole = TrainingJob(**{**vars(broken), "scratch": broken.scratch.with_name("whole")})
-    with pytest.raises(KilledError):
-        run(broken, kill)
-    newest = max((broken.scratch / "checkpoints").iterdir()) / "weights.safetensors"
-    newest.write_bytes(newest.read_bytes()[:100])
+
+def test_a_run_that_is_asked_to_save_goes_on(job: Job) -> None:
+    one, other = twins(job, updates=4)
+    wishes = iter(["go on", "save", "go on"])
+    run_job(one, World(), lambda _: None, lambda: next(wishes))
+    assert [folder.name for folder in saved(one)] == ["update-00000002", "update-00000004"]
+    assert equal(result_of(one).weights, run(other).weights)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
+def test_a_damaged_newest_checkpoint_is_skipped(job: Job, damage: str) -> None:
+    broken, whole = twins(job)
+    killed_at(12, broken)
+    weights = saved(broken)[-1] / "weights.safetensors"
+    data = weights.read_bytes()
+    if damage == "missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(data[:100] if damage == "truncated" else data[:-1] + b"x")
     with pytest.warns(UserWarning, match="damaged checkpoint"):
         resumed = run(broken)
     assert equal(resumed.weights, run(whole).weights)
 
 
+def test_another_runs_checkpoint_is_refused(job: Job) -> None:
+    one, _ = twins(job)
+    killed_at(12, one)
+    changed = one.config.model_copy(update={"learning_rate": 1e-4})
+    with pytest.raises(ArtifactError, match="a checkpoint of another run"):
+        run(replace(one, config=changed))
+
+
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("rate", [1e-3, 5e-2])
 def test_the_result_is_the_better_of_mean_and_last(job: Job, phase: str, rate: float) -> None:
-    from wd.model.directory import load_weights
-    from wd.training.trainee import mean_state
-
     done = job("one", phase, learning_rate=rate)
     result = run(done)
-    kept = sorted((done.scratch / "checkpoints").iterdir())
-    assert [folder.name for folder in kept] == ["update-00000008", "update-00000012"]
-    states = [load_weights(folder / "weights.safetensors") for folder in kept]
+    assert [folder.name for folder in saved(done)] == ["update-00000008", "update-00000012"]
+    states = [load_weights(folder / "weights.safetensors") for folder in saved(done)]
     candidates = {"average": mean_state(states), "last": states[-1]}
     assert equal(result.module, candidates[result.figures["published"]])
     assert result.figures["validation"]["loss"] <= result.figures["history"][-1]["loss"]
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_two_batches_weigh_like_one_of_both(job: Job, phase: str, held_out: Any) -> None:
-    """Gradients are those of the mean loss over all target pieces, however they are batched."""
-    from wd.data.batches import ShardReader
-    from wd.training.job import _trainee
+def test_no_progress_stops_the_run_and_the_best_is_published(job: Job) -> None:
+    # So high a rate soon makes it worse.
+    task = job("one", updates=400, learning_rate=0.1, early_stopping=2, average_last=1)
+    figures = run(task).figures
+    losses = [entry["loss"] for entry in figures["history"]]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 3 < 100
+    assert figures["published"] == "best"
+    assert figures["validation"]["loss"] == losses[best]
 
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_two_batches_weigh_like_one_of_both(job: Job, phase: str) -> None:
+    """Gradients are those of the mean loss over all target pieces, however they are batched."""
     task = job("one", phase, dropout=0.0)
-    reader = ShardReader(task.train)
-    trainee = _trainee(task, World())
+    trainee, reader = _trainee(task, World()), ShardReader(task.train)
     gradients = []
     for batches in ([[0, 1]], [[0], [1]]):
         trainee.module.zero_grad()
@@ -108,11 +166,47 @@ def test_two_batches_weigh_like_one_of_both(job: Job, phase: str, held_out: Any)
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_divergence_is_told(job: Job) -> None:
-    with pytest.raises(UserError, match=r"diverged before update \d+: the loss is .*learning_rate"):
-        run(job("one", learning_rate=1e30, initial_learning_rate=1e30, log_every=2))
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_update_without_a_finite_gradient_changes_nothing(job: Job, phase: str) -> None:
+    task = job("one", phase, clip_norm=1.0)
+    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    for update in range(1, 4):
+        trainee.backward([reader[update]], 1 / 100)
+        before = {n: each.clone() for n, each in trainee.module.state_dict().items()}
+        broken = update == 2
+        if broken:
+            next(trainee.module.parameters()).grad[0] = torch.inf
+        norm, skipped = trainee.step(update)
+        assert bool(norm.isfinite()) is not broken
+        assert skipped.item() == broken
+        assert equal(before, trainee.module.state_dict()) is broken
 
 
-def test_bleu_is_of_the_live_weights(job: Job) -> None:
-    figures = run(job("one", updates=4, bleu_sentences=5)).figures
-    assert 0 <= figures["validation"]["bleu"] <= 100
+def test_the_moving_average_is_the_naive_one(job: Job) -> None:
+    task = job("one", ema_decay=0.3)
+    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    naive = {n: each.detach().clone() for n, each in trainee.module.named_parameters()}
+    for update in range(1, 7):
+        trainee.backward([reader[update]], 1 / 100)
+        trainee.step(update)
+        decay = min(0.3, (1 + update) / (10 + update))
+        for name, each in trainee.module.named_parameters():
+            naive[name] = decay * naive[name] + (1 - decay) * each.detach()
+    for name, each in trainee.moving_average.weights.items():
+        torch.testing.assert_close(each, naive[name])
+
+
+@pytest.mark.parametrize(
+    ("limit", "sign"),
+    [(2, "2 updates in a row had no finite gradient"), (99, "the validation loss is not finite")],
+)
+def test_divergence_is_told(job: Job, limit: int, sign: str) -> None:
+    bad = {"learning_rate": 1e30, "initial_learning_rate": 1e30, "log_every": 3}
+    with pytest.raises(UserError, match=rf"diverged before update \d+: {sign}; .*learning_rate"):
+        run(job("one", max_skipped=limit, **bad))
+
+
+def test_bleu_and_chrf_are_of_the_live_weights(job: Job) -> None:
+    figures = run(job("one", updates=4, bleu_sentences=5)).figures["validation"]
+    assert 0 <= figures["bleu"] <= 100
+    assert 0 <= figures["chrf"] <= 100

@@ -147,6 +147,9 @@ class RayConfig(Config):
     """A running cluster; default: the one this job runs on, else a local one."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Training workers; 0 trains in the calling process."""
+    min_workers: PositiveInt | None = None
+    """Go on with as few when nodes are lost, and with more when they come back; default: wait for
+    all."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
     """CPUs (and threads) of a training worker."""
     map_cpus: Annotated[float, Field(gt=0)] = 1.0
@@ -157,6 +160,12 @@ class RayConfig(Config):
     """Restarts of a training run after lost workers."""
     object_store_memory: PositiveInt = 500_000_000
     """Bytes, for a cluster that the run starts itself."""
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
+        return self
 
 
 def _paper_students() -> dict[str, StudentShape]:

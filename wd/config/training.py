@@ -1,8 +1,8 @@
 """How a model or a generator is trained, and towards what."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wd.config.shapes import Config, Fraction, PositiveInt
 
@@ -32,8 +32,29 @@ class TrainingConfig(Config):
     """Validation sentences that are also translated, greedily, for a BLEU; 0: loss only."""
     average_last: PositiveInt = 5
     """The published weights are the mean of this many last checkpoints, or the last one's where
-    those have the lower validation loss."""
+    those validate better."""
+    average_best: Annotated[int, Field(ge=0)] = 0
+    """Also try the mean of this many best checkpoints."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Also try the exponential moving average of the weights, with this decay per update."""
+    best_metric: Literal["loss", "bleu", "chrf"] = "loss"
+    """Of the validations: what makes a checkpoint or an average the best."""
+    early_stopping: PositiveInt | None = None
+    """Stop after this many validations in a row without a better one; the best one's weights are
+    then published, unless an average is better still."""
+    max_skipped: PositiveInt = 10
+    """An update whose gradient is not finite is skipped; so many in a row stop the run."""
+    compile: bool = False
+    """Train through `torch.compile`."""
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _check_metric(self) -> Self:
+        if self.best_metric != "loss" and not self.bleu_sentences:
+            raise ValueError(
+                f"best_metric {self.best_metric} needs translations: set bleu_sentences above 0"
+            )
+        return self
 
 
 class ObjectiveConfig(Config):

@@ -3,15 +3,17 @@
 import logging
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from wd import errors
 from wd.config import RayConfig
+from wd.distributed.interruption import beside, noted
 from wd.distributed.runtime import ensure_ray
 from wd.training.job import OnValidation, Trained, TrainingJob, result_of, run_job
-from wd.training.loop import check_share
+from wd.training.loop import Interrupted, Wish, check_share
 from wd.training.world import World
 
 
@@ -20,7 +22,8 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
 
     A job whose folder holds checkpoints goes on from them; a finished one is not run again.
     `on_validation` is called in this process only without workers. Raises the workers'
-    UserError, or UserError when workers are lost more than `config.max_failures` times.
+    UserError, or UserError when workers are lost more than `config.max_failures` times. After
+    Ctrl-C or SIGTERM it saves and raises Interrupted, a KeyboardInterrupt.
     """
     if (done := result_of(job)) is not None:
         return done
@@ -28,11 +31,21 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
     if config.workers:
         _fit_on_workers(job, config)
     else:
-        device = torch.device("cuda" if config.gpu else "cpu")
-        run_job(job, World(device=device), on_validation or _ignore)
+        _fit_here(job, config, on_validation or _ignore)
     done = result_of(job)
     assert done is not None
     return done
+
+
+def _fit_here(job: TrainingJob, config: RayConfig, on_validation: OnValidation) -> None:
+    device, note = torch.device("cuda" if config.gpu else "cpu"), _stop_note(job)
+    with noted(note):
+        run_job(
+            job,
+            World(device=device),
+            on_validation,
+            lambda: "stop" if note.exists() else "go on",
+        )
 
 
 def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
@@ -45,7 +58,11 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
         _work,
         train_loop_config={"job": job, "threads": max(1, int(config.cpus_per_worker))},
         scaling_config=ScalingConfig(
-            num_workers=config.workers, use_gpu=config.gpu, resources_per_worker=resources
+            num_workers=(config.min_workers, config.workers)
+            if config.min_workers
+            else config.workers,
+            use_gpu=config.gpu,
+            resources_per_worker=resources,
         ),
         torch_config=TorchConfig(timeout_s=600),
         run_config=RunConfig(
@@ -58,7 +75,8 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
         ),
     )
     try:
-        outcome = trainer.fit().return_value or {}
+        with noted(_stop_note(job)):
+            outcome = beside(trainer.fit).return_value or {}
     except Exception as error:
         if type(error).__name__ not in (
             "TrainingFailedError",
@@ -67,6 +85,8 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
         ):
             raise
         raise errors.UserError(f"training the {job.name} failed on its workers: {error}") from error
+    if outcome.get("kind") == Interrupted.__name__:
+        raise Interrupted
     if "kind" in outcome:
         raise getattr(errors, outcome["kind"], errors.UserError)(outcome["message"])
 
@@ -83,10 +103,34 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     world = World(context.get_world_rank(), context.get_world_size(), get_device())
     report: Callable[[dict[str, Any]], None] = ray.train.report
     try:
-        run_job(settings["job"], world, report)
+        run_job(settings["job"], world, report, _Wishes(settings["job"]))
+    except Interrupted:
+        return {"kind": Interrupted.__name__}
     except errors.UserError as error:
         return {"kind": type(error).__name__, "message": str(error)}
     return {}
+
+
+class _Wishes:
+    """What a worker is to do: stop if the driver says so, save once if a node is to be taken."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._note = _stop_note(job)
+        self._warned = False
+
+    def __call__(self) -> Wish:
+        import ray.train
+        import ray.train.collective
+
+        # Both bring all workers the same answer.
+        if ray.train.collective.broadcast_from_rank_zero(self._note.exists()):
+            return "stop"
+        warned, self._warned = self._warned, ray.train.get_preemption_info() is not None
+        return "save" if self._warned and not warned else "go on"
+
+
+def _stop_note(job: TrainingJob) -> Path:
+    return job.scratch / "stop"
 
 
 def _ignore(figures: dict[str, Any]) -> None:

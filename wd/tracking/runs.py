@@ -68,6 +68,19 @@ class MLflowTracker:
         self._client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
     @contextmanager
+    def system_metrics(self) -> Iterator[None]:  # noqa: D102
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(
+            self.run_id, resume_logging=True, tracking_uri=self._handle.uri
+        )
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
+    @contextmanager
     def child(self, name: str, key: str) -> Iterator[Tracker]:  # noqa: D102
         experiment = self._handle.experiment_id
         run_id = resume_or_create(self._client, experiment, name, key, {PARENT_TAG: self.run_id})

@@ -43,6 +43,9 @@ class Tracker(Protocol):
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or replace tags."""
 
+    def system_metrics(self) -> AbstractContextManager[None]:
+        """Also track this machine's load, memory, disk and network while the context lasts."""
+
     def child(self, name: str, key: str) -> "AbstractContextManager[Tracker]":
         """Open a nested run; the same key below the same run always means the same run."""
 
@@ -63,6 +66,9 @@ class NullTracker:
     def log_file(self, path: Path, folder: str = "") -> None: ...  # noqa: D102
     def set_tags(self, tags: Mapping[str, str]) -> None: ...  # noqa: D102
     def end_child(self, key: str, status: Status) -> None: ...  # noqa: D102
+
+    def system_metrics(self) -> AbstractContextManager[None]:  # noqa: D102
+        return nullcontext()
 
     def child(self, name: str, key: str) -> AbstractContextManager[Tracker]:  # noqa: D102
         return nullcontext(self)

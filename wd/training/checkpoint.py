@@ -1,10 +1,11 @@
-"""Checkpoints of a run: written whole or not at all, newest first, a damaged one skipped."""
+"""Checkpoints of a run: written whole or not at all, beside the training; a damaged one skipped."""
 
+import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +14,145 @@ from torch import Tensor, nn
 
 from wd.errors import ArtifactError
 from wd.model.directory import load_weights, save_weights
+from wd.training.averaging import MovingAverage
 
-WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+WEIGHTS, OPTIMIZER, MOVING_AVERAGE, STATE = (
+    *("weights.safetensors", "optimizer.safetensors", "moving-average.safetensors"),
+    "state.json",
+)
+DIGESTS = "SHA256SUMS"
+"""What `sha256sum --check` reads."""
 
 
-@dataclass(frozen=True)
 class CheckpointFolder:
-    """The checkpoints of one run: `update-00001000/`, the `keep` newest.
+    """The checkpoints of one run, each `update-00001000/`.
 
-    The order of the data and the random numbers of an update follow from its number alone, so
-    weights, Adam's moments and the number are all the state that there is.
+    The order of the data and the random numbers of an update follow from its number and the
+    worker's rank, so weights, Adam's moments, a moving average if there is one, and the number
+    are all the state that there is.
     """
 
-    path: Path
-    keep: int
+    def __init__(self, path: Path, run: str = "") -> None:
+        """`run` tells what is trained on what, so that no other run goes on from here."""
+        self._path = path
+        self._run = run
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
 
     def save(
         self,
         update: int,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
-        history: list[dict[str, Any]],
+        history: Sequence[Mapping[str, Any]],
+        *,
+        moving_average: MovingAverage | None = None,
+        keep: Collection[int] = (),
     ) -> None:
-        """Write the state after `update` optimiser steps; older optimiser states are dropped."""
-        final = self.path / f"update-{update:08d}"
-        partial = final.with_name(f".{final.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_weights(partial / WEIGHTS, module.state_dict())
-        save_weights(partial / OPTIMIZER, _moments(module, optimizer))
-        (partial / STATE).write_text(json.dumps({"update": update, "history": history}), "utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        *older, _ = checkpoints = self._all()
-        # One older optimiser state stays, in case the newest checkpoint turns out damaged.
-        for folder in older[:-1]:
-            (folder / OPTIMIZER).unlink(missing_ok=True)
-        for folder in checkpoints[: -self.keep]:
-            shutil.rmtree(folder)
+        """Copy the state after `update` optimiser steps, and write it in the background.
+
+        The two newest checkpoints stay, and those of the updates `keep`; the optimiser's state
+        only with the two newest. Waits for the checkpoint before, and raises what that raised.
+        """
+        tensors = {WEIGHTS: _copies(module.state_dict())}
+        tensors[OPTIMIZER] = _copies(_moments(module, optimizer))
+        if moving_average is not None:
+            tensors[MOVING_AVERAGE] = _copies(moving_average.weights)
+        state = json.dumps({"update": update, "run": self._run, "history": list(history)})
+        self.wait()
+        self._pending = self._writer.submit(self._write, update, tensors, state, frozenset(keep))
+
+    def wait(self) -> None:
+        """Return when everything is written; raise what went wrong."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
 
     def restore(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        moving_average: MovingAverage | None = None,
     ) -> tuple[int, list[dict[str, Any]]]:
-        """Load the newest whole checkpoint; return its update (0: there is none) and history."""
+        """Load the newest whole checkpoint; return its update (0: there is none) and history.
+
+        Raises ArtifactError if it is another run's.
+        """
+        names = [WEIGHTS, OPTIMIZER] + [MOVING_AVERAGE] * (moving_average is not None)
         for folder in reversed(self._all()):
             try:
-                weights = load_weights(folder / WEIGHTS)
-                moments = load_weights(folder / OPTIMIZER)
-                state = json.loads((folder / STATE).read_text("utf-8"))
+                state = json.loads(_checked(folder, STATE).read_text("utf-8"))
+                weights, moments, *mean = (load_weights(_checked(folder, name)) for name in names)
             except (ArtifactError, OSError, ValueError) as error:
                 warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)
                 continue
+            if state["run"] != self._run:
+                raise ArtifactError(
+                    f"{folder}: a checkpoint of another run, with other settings or another "
+                    f"tokenizer; remove {self._path} to start anew"
+                )
             module.load_state_dict(weights)
             _load_moments(module, optimizer, moments)
+            if moving_average is not None:
+                moving_average.load(mean[0])
             return state["update"], state["history"]
         return 0, []
 
-    def last_weights(self) -> list[dict[str, Tensor]]:
-        """Return the weights of the checkpoints that are kept, oldest first."""
-        return [load_weights(folder / WEIGHTS) for folder in self._all()[-self.keep :]]
+    def weights(self, updates: Collection[int]) -> list[dict[str, Tensor]]:
+        """Return the weights after these updates, as far as they were kept, oldest first."""
+        self.wait()
+        folders = (self._folder(update) for update in sorted(updates))
+        return [load_weights(_checked(one, WEIGHTS)) for one in folders if one.is_dir()]
+
+    def _write(
+        self,
+        update: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        state: str,
+        keep: frozenset[int],
+    ) -> None:
+        final = self._folder(update)
+        partial = final.with_name(f".{final.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, values in tensors.items():
+            save_weights(partial / name, values)
+        (partial / STATE).write_text(state, "utf-8")
+        digests = [f"{_digest(partial / name)}  {name}\n" for name in (*tensors, STATE)]
+        (partial / DIGESTS).write_text("".join(digests), "ascii")
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        # The one before stays whole, in case the newest turns out damaged.
+        kept = {self._folder(each) for each in keep}
+        for folder in self._all()[:-2]:
+            if folder in kept:
+                (folder / OPTIMIZER).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(folder)
+
+    def _folder(self, update: int) -> Path:
+        return self._path / f"update-{update:08d}"
 
     def _all(self) -> list[Path]:
-        return sorted(self.path.glob("update-*"))
+        return sorted(self._path.glob("update-*"))
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU, which go on changing with nothing."""
+    return {name: each.detach().to("cpu", copy=True) for name, each in tensors.items()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checked(folder: Path, name: str) -> Path:
+    """Return a checkpoint's file; raises ArtifactError if its bytes are not those written."""
+    if f"{_digest(folder / name)}  {name}" not in (folder / DIGESTS).read_text("ascii").split("\n"):
+        raise ArtifactError(f"{folder / name}: its checksum is not the one in {DIGESTS}")
+    return folder / name
 
 
 def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

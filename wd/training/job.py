@@ -1,12 +1,14 @@
 """One training run as plain data, and how any worker carries it out."""
 
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -24,11 +26,13 @@ from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_model, load_transformer, load_weights, save_weights
 from wd.model.transformer import Transformer
 from wd.tracking import TrackerHandle, attach
+from wd.training.averaging import mean_state
 from wd.training.checkpoint import CheckpointFolder
 from wd.training.diagnosis import diagnose
-from wd.training.loop import Hooks, train
+from wd.training.loop import Hooks, Wish, go_on, train
 from wd.training.objective import Guide, Objective
-from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee, mean_state
+from wd.training.selection import best_updates, last_updates, merit
+from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee
 from wd.training.validation import HeldOut, validate
 from wd.training.world import World
 
@@ -89,22 +93,26 @@ def result_of(job: TrainingJob) -> Trained | None:
     return Trained(folder, json.loads((folder / "figures.json").read_text("utf-8")))
 
 
-def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None:
-    """Train, average the last checkpoints if that validates better, and leave the result.
+def run_job(
+    job: TrainingJob,
+    world: World,
+    on_validation: OnValidation,
+    wish: Callable[[], Wish] = go_on,
+) -> None:
+    """Train, choose the weights that validate best, and leave the result.
 
-    `on_validation` is called on every worker; only rank 0 gets figures, the others {}.
+    `on_validation` is called on every worker; only rank 0 gets figures, the others {}. `wish` is
+    the loop's hook.
     """
     trainee = _trainee(job, world)
-    checkpoints = CheckpointFolder(job.scratch / "checkpoints", job.config.average_last)
+    checkpoints = CheckpointFolder(job.scratch / "checkpoints", _fingerprint(job))
     tracker = attach(job.tracker if world.rank == 0 else None)
 
     def check(update: int) -> dict[str, Any]:
         if world.rank:
             on_validation({})
             return {}
-        figures = validate(
-            job.model, trainee.weights(), job.held_out, job.config.bleu_sentences, world.device
-        )
+        figures = _validation(job, trainee.weights(), world)
         _say(job.name, f"update {update}: validation " + _listed(figures))
         tracker.log_metrics({"validation": figures}, step=update)
         if isinstance(trainee, GeneratorTrainee):
@@ -117,40 +125,76 @@ def run_job(job: TrainingJob, world: World, on_validation: OnValidation) -> None
         if world.rank == 0:
             tracker.log_metrics({"training": figures}, step=int(figures["update"]))
             _say(job.name, _progress_line(figures, job.config.updates))
+            speeds.append(figures["tokens_per_second"])
 
+    def resumed(update: int) -> None:
+        if world.rank == 0:
+            _say(job.name, f"going on from update {update}")
+
+    speeds: list[float] = []
     started = time.monotonic()
-    hooks = Hooks(validate=check, progress=progress)
+    hooks = Hooks(validate=check, progress=progress, resumed=resumed, wish=wish)
     reader = ShardReader(job.train)
-    history = train(trainee, reader, job.config, checkpoints, hooks, world)
+    with tracker.system_metrics():
+        history = train(trainee, reader, job.config, checkpoints, hooks, world)
     if world.rank == 0:
         seconds = time.monotonic() - started
-        figures = _pick(job, trainee, checkpoints, history[-1], world)
+        figures = _pick(job, trainee, checkpoints, history, world)
         figures |= {"history": history, "training_seconds": seconds}
+        figures["tokens_per_second"] = median(speeds) if speeds else None
         _leave_result(job, trainee, figures)
+
+
+def _validation(job: TrainingJob, weights: Mapping[str, Tensor], world: World) -> dict[str, float]:
+    return validate(job.model, weights, job.held_out, job.config.bleu_sentences, world.device)
 
 
 def _pick(
     job: TrainingJob,
     trainee: Trainee,
     checkpoints: CheckpointFolder,
-    last: dict[str, Any],
+    history: list[dict[str, Any]],
     world: World,
 ) -> dict[str, Any]:
-    """Load the last weights or the mean of the last ones, whichever validates better; tell which.
+    """Load the weights that validate best, and tell which they are; ties go to the last ones."""
+    module, last = trainee.module, history[-1]
+    figures = {name: last[name] for name in last.keys() - TOLD}
+    found = {"last": (figures, {key: each.clone() for key, each in module.state_dict().items()})}
+    for name, state in _averages(job.config, trainee, checkpoints, history):
+        module.load_state_dict(state)
+        figures = _validation(job, trainee.weights(), world)
+        _say(job.name, f"{name}: {_listed(figures)}")
+        found[name] = (figures, state)
+    published = max(found, key=lambda name: merit(found[name][0], job.config))
+    figures, state = found[published]
+    module.load_state_dict(state)
+    return {"published": published, "validation": figures}
 
-    `last` holds the last weights' figures.
-    """
-    told = {"published": "last", "validation": {name: last[name] for name in last.keys() - TOLD}}
-    states = checkpoints.last_weights()
-    trainee.module.load_state_dict(mean_state(states))
-    figures = validate(
-        job.model, trainee.weights(), job.held_out, job.config.bleu_sentences, world.device
-    )
-    _say(job.name, f"average of {len(states)} checkpoints: {_listed(figures)}")
-    if figures["loss"] < last["loss"]:
-        return {"published": "average", "validation": figures}
-    trainee.module.load_state_dict(states[-1])
-    return told
+
+def _averages(
+    config: TrainingConfig,
+    trainee: Trainee,
+    checkpoints: CheckpointFolder,
+    history: list[dict[str, Any]],
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield what else may be published: a name and the trained module's state."""
+    yield "average", mean_state(checkpoints.weights(last_updates(history, config)))
+    if best := best_updates(history, config):
+        yield "best", mean_state(checkpoints.weights(best))
+    if trainee.moving_average is not None:
+        yield "moving average", trainee.module.state_dict() | trainee.moving_average.weights
+
+
+def _fingerprint(job: TrainingJob) -> str:
+    """Return a hash of what is trained, how, and on whose pieces."""
+    told = [job.config.without("log_every", "max_skipped"), job.model, job.objective, job.grouping]
+    text = [each.model_dump_json() for each in told]
+    if job.generator is not None:
+        text.append(job.generator.model_dump_json())
+    digest = hashlib.sha256("\n".join(text).encode())
+    for path in sorted(job.held_out.tokenizer.glob("*.model")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _leave_result(job: TrainingJob, trainee: Trainee, figures: dict[str, Any]) -> None:
@@ -189,7 +233,7 @@ def _progress_line(figures: dict[str, float], updates: int) -> str:
     return (
         f"update {figures['update']:.0f} of {updates}, loss {figures['loss']:.3f}, "
         f"{figures['tokens_per_second']:,.0f} target tokens/s, {left} left"
-    )
+    ) + (f", {figures['skipped']:.0f} updates skipped" if figures["skipped"] else "")
 
 
 def _listed(figures: dict[str, float]) -> str:

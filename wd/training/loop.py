@@ -3,19 +3,36 @@
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed
+from torch import Tensor
 
 from wd.config import TrainingConfig
 from wd.data.batches import Batch, ShardReader
 from wd.errors import ConfigError, UserError
 from wd.training.checkpoint import CheckpointFolder
 from wd.training.schedule import learning_rate
+from wd.training.selection import best_updates, exhausted, last_updates
 from wd.training.trainee import Trainee
 from wd.training.world import World
+
+Wish = Literal["go on", "save", "stop"]
+"""What somebody outside wants; `stop` is to save and stop."""
+_ASKS = 10
+"""So many times per progress report the loop asks for a wish."""
+
+
+def go_on() -> Wish:
+    """Want nothing."""
+    return "go on"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody wanted the run to stop, and it is saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +42,12 @@ class Hooks:
     validate: Callable[[int], dict[str, Any]]
     """After `update` steps; returns figures (rank 0) or nothing."""
     progress: Callable[[dict[str, float]], None]
-    """Every `log_every` updates: update, loss, learning_rate, tokens_per_second, seconds_left."""
+    """Every `log_every` updates: update, loss, learning_rate, gradient_norm, skipped,
+    tokens_per_second, seconds_left."""
+    resumed: Callable[[int], None]
+    """Before the first update of a run that goes on after this one."""
+    wish: Callable[[], Wish]
+    """Every few updates; returns the same on all workers."""
 
 
 def train(
@@ -36,102 +58,170 @@ def train(
     hooks: Hooks,
     world: World,
 ) -> list[dict[str, Any]]:
-    """Train until `config.updates`, from the newest checkpoint if there is one.
+    """Train until `config.updates` or no more progress, from the newest checkpoint if there is one.
 
-    Returns the validations' figures. Raises ConfigError if the workers cannot share the batches,
-    UserError if the loss stops being a number.
+    Returns the validations' figures. Raises ConfigError if there are fewer batches than workers,
+    UserError if too many updates in a row have no finite gradient, Interrupted on a wish.
     """
     check_share(config, world.size)
-    update, history = checkpoints.restore(trainee.module, trainee.optimizer)
-    meter = _Meter(config, update, world)
-    trainee.module.train()
-    while update < config.updates:
-        batches, tokens = _share(reader, update, config, world)
-        # Workers' gradients are averaged; this makes them the gradient of the mean loss per token.
-        loss = trainee.backward(batches, world.size / tokens)
-        update += 1
-        _step(trainee.optimizer, learning_rate(update, config), config.clip_norm)
-        meter.add(loss, tokens)
-        if update % config.validate_every == 0 or update == config.updates:
-            meter.report(update, hooks.progress)
-            figures = hooks.validate(update)
-            if world.rank == 0:
-                history.append(figures)
-                checkpoints.save(update, trainee.module, trainee.optimizer, history)
-            trainee.module.train()
-        elif update % config.log_every == 0:
-            meter.report(update, hooks.progress)
+    update, history = checkpoints.restore(trainee.module, trainee.optimizer, trainee.moving_average)
+    supply, meter = _Supply(reader, config, world), _Meter(config, update, world)
+    if update:
+        hooks.resumed(update)
+    ask_every = max(1, config.log_every // _ASKS)
+
+    def save() -> None:
+        keep = {*last_updates(history, config), *best_updates(history, config)}
+        if world.rank == 0:
+            checkpoints.save(
+                update,
+                trainee.module,
+                trainee.optimizer,
+                history,
+                moving_average=trainee.moving_average,
+                keep=keep,
+            )
+
+    try:
+        trainee.module.train()
+        while update < config.updates and not exhausted(history, config):
+            batches, tokens = supply.take(update)
+            _fix_random_numbers(config.seed, update, world.rank)
+            # Workers' gradients are averaged; this makes them that of the mean loss per token.
+            loss = trainee.backward(batches, world.size / tokens)
+            update += 1
+            norm, skipped = trainee.step(update)
+            meter.add(loss, tokens, norm, skipped)
+            validates = update % config.validate_every == 0 or update == config.updates
+            if validates or update % config.log_every == 0:
+                meter.report(update, hooks.progress)
+            if validates:
+                history.append(_agreed(hooks.validate(update), world))
+                save()
+                trainee.module.train()
+            elif update % ask_every == 0 and (wish := hooks.wish()) != "go on":
+                save()
+                if wish == "stop":
+                    raise Interrupted
+    finally:
+        supply.close()
+        checkpoints.wait()
     return history
 
 
-def _share(
-    reader: ShardReader, update: int, config: TrainingConfig, world: World
-) -> tuple[list[Batch], int]:
-    """Return this worker's batches of an update, and the target pieces of all workers' batches.
-
-    Fixing the random numbers of each update makes a resumed run equal an unbroken one.
-    """
-    torch.manual_seed((config.seed * 1_000_003 + update) * 1009 + world.rank)
-    indices = reader.step(update, config.batches_per_update, config.seed)
-    mine = [reader[index] for index in indices[world.rank :: world.size]]
-    return mine, int(reader.tokens[indices].sum())
-
-
-def _step(optimizer: torch.optim.Optimizer, rate: float, clip_norm: float | None) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-        if clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(group["params"], clip_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
 def check_share(config: TrainingConfig, workers: int) -> None:
-    """Raise ConfigError unless the workers can take equally many batches per update."""
-    if config.batches_per_update % workers:
+    """Raise ConfigError unless every worker gets a batch of each update."""
+    if config.batches_per_update < workers:
         raise ConfigError(
-            f"batches_per_update: {config.batches_per_update} batches cannot be shared evenly "
-            f"by {workers} workers; make it a multiple of ray.workers"
+            f"batches_per_update: {config.batches_per_update} batches cannot be shared by "
+            f"{workers} workers; raise it, best to a multiple of ray.workers"
         )
 
 
+def _fix_random_numbers(seed: int, update: int, rank: int) -> None:
+    """Make dropout a function of these, so that a resumed run equals an unbroken one."""
+    torch.manual_seed((seed * 1_000_003 + update) * 1009 + rank)
+
+
+def _agreed(figures: dict[str, Any], world: World) -> dict[str, Any]:
+    """Return rank 0's figures, on which all workers decide alike."""
+    told = [figures]
+    if world.size > 1:
+        torch.distributed.broadcast_object_list(told, src=0, device=world.device)
+    if not math.isfinite(told[0]["loss"]):
+        raise UserError(_diverged(told[0]["update"], "the validation loss is not finite"))
+    return told[0]
+
+
+def _diverged(update: int, sign: str) -> str:
+    return (
+        f"training diverged before update {update}: {sign}; lower learning_rate, raise "
+        "warmup_updates, or set clip_norm: 1.0"
+    )
+
+
+class _Supply:
+    """This worker's batches of one update after another, read one update ahead."""
+
+    def __init__(self, reader: ShardReader, config: TrainingConfig, world: World) -> None:
+        self._reader = reader
+        self._config = config
+        self._world = world
+        self._thread = ThreadPoolExecutor(1, "batches")
+        self._ahead: tuple[int, Future[tuple[list[Batch], int]]] | None = None
+
+    def take(self, update: int) -> tuple[list[Batch], int]:
+        """Return the batches, and the target pieces of all workers' batches."""
+        if self._ahead is None or self._ahead[0] != update:
+            self._ahead = (update, self._thread.submit(self._read, update))
+        found = self._ahead[1].result()
+        self._ahead = (update + 1, self._thread.submit(self._read, update + 1))
+        return found
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def _read(self, update: int) -> tuple[list[Batch], int]:
+        config, world = self._config, self._world
+        indices = self._reader.step(update, config.batches_per_update, config.seed)
+        mine = [self._reader[index] for index in indices[world.rank :: world.size]]
+        if world.device.type == "cuda":
+            mine = [batch.pinned() for batch in mine]
+        return mine, int(self._reader.tokens[indices].sum())
+
+
 class _Meter:
-    """Loss and speed since the last report; looks at the device only when it reports."""
+    """Loss, gradients and speed since the last report; looks at the device only to report."""
 
     def __init__(self, config: TrainingConfig, update: int, world: World) -> None:
         self._config = config
         self._world = world
-        self._loss = torch.zeros((), device=world.device)
+        zeros = torch.zeros(5, device=world.device)
+        self._loss, self._norm, self._skipped, self._in_a_row, self._most_in_a_row = zeros
+        self._pieces = torch.zeros((), device=world.device)
         self._start(update)
 
     def _start(self, update: int) -> None:
-        self._loss.zero_()
+        for sum_ in (self._loss, self._pieces, self._norm, self._skipped, self._most_in_a_row):
+            sum_.zero_()
         self._tokens = 0
         self._update = update
         self._began = time.monotonic()
 
-    def add(self, loss: torch.Tensor, tokens: int) -> None:
-        self._loss += loss
+    def add(self, loss: Tensor, tokens: int, norm: Tensor, skipped: Tensor) -> None:
+        """Take an update in; a skipped one counts only as that."""
+        done = 1 - skipped
+        self._loss += torch.where(skipped > 0, 0.0, loss)
+        self._norm += torch.where(skipped > 0, 0.0, norm)
+        self._pieces += tokens * done
+        self._skipped += skipped
+        self._in_a_row += 1
+        self._in_a_row *= skipped
+        torch.maximum(self._most_in_a_row, self._in_a_row, out=self._most_in_a_row)
         self._tokens += tokens
 
     def report(self, update: int, progress: Callable[[dict[str, float]], None]) -> None:
         if self._world.size > 1:
             torch.distributed.all_reduce(self._loss)
-        loss = self._loss.item() / max(self._tokens, 1)
-        if not math.isfinite(loss):
-            raise UserError(
-                f"training diverged before update {update}: the loss is {loss}; lower "
-                "learning_rate, raise warmup_updates, or set clip_norm: 1.0"
-            )
+        pieces, skipped, updates = (
+            self._pieces.item(),
+            self._skipped.item(),
+            max(update - self._update, 1),
+        )
+        if self._most_in_a_row.item() >= self._config.max_skipped:
+            sign = f"{self._config.max_skipped} updates in a row had no finite gradient"
+            raise UserError(_diverged(update, sign))
         seconds = time.monotonic() - self._began
-        per_update = seconds / max(update - self._update, 1)
+        done = updates - skipped
         progress(
             {
                 "update": update,
-                "loss": loss,
+                "loss": self._loss.item() / pieces if pieces else math.nan,
                 "learning_rate": learning_rate(update, self._config),
+                "gradient_norm": self._norm.item() / done if done else math.nan,
+                "skipped": skipped,
                 "tokens_per_second": self._tokens / max(seconds, 1e-9),
-                "seconds_left": per_update * (self._config.updates - update),
+                "seconds_left": seconds / updates * (self._config.updates - update),
             }
         )
         self._start(update)

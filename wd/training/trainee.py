@@ -1,20 +1,27 @@
 """What a run trains: a model's own weights, or the generator that makes them (phase 1)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from wd.config import TrainingConfig
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
 from wd.model.transformer import Transformer
+from wd.training.averaging import MovingAverage
 from wd.training.objective import Objective
+from wd.training.schedule import learning_rate
 from wd.training.world import World, autocast
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
 class Trainee(ABC):
@@ -25,6 +32,9 @@ class Trainee(ABC):
     ) -> None:
         self.module = module.to(world.device)
         self.optimizer = _adam(self.module, config)
+        self.moving_average = (
+            MovingAverage(self.module, config.ema_decay) if config.ema_decay else None
+        )
         self._config = config
         self._objective = objective
         self._device = world.device
@@ -39,9 +49,36 @@ class Trainee(ABC):
         Returns the unscaled loss over this worker's batches, summed over target pieces.
         """
 
+    def step(self, update: int) -> tuple[Tensor, Tensor]:
+        """Take optimiser step `update` (from 1) and clear the gradients.
+
+        Returns, on the device, the gradient's norm before it was clipped, and 1.0 if it was not
+        finite, in which case nothing has changed, else 0.0.
+        """
+        (group,) = self.optimizer.param_groups
+        group["lr"] = learning_rate(update, self._config)
+        parameters = [each for each in group["params"] if each.grad is not None]
+        norm = get_total_norm([each.grad for each in parameters])
+        if self._config.clip_norm is not None:
+            clip_grads_with_norm_(parameters, self._config.clip_norm, norm)
+        # The fused optimiser looks at this on the device, as it does for gradient scaling.
+        skipped = (~norm.isfinite()).float()
+        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.moving_average is not None:
+            self.moving_average.add(update)
+        return norm, skipped
+
     @abstractmethod
     def weights(self) -> dict[str, Tensor]:
         """Return the translation model's state dict as it is now, detached."""
+
+    def _compiled(self, function: Function) -> Function:
+        """Compile for any sentence length, if the config says so."""
+        if not self._config.compile:
+            return function
+        return cast("Function", torch.compile(function, dynamic=True))
 
     def _autocast(self) -> AbstractContextManager[object]:
         return autocast(self._config.precision, self._device)
@@ -52,6 +89,12 @@ class ModelTrainee(Trainee):
 
     module: Transformer
 
+    def __init__(
+        self, module: Transformer, config: TrainingConfig, objective: Objective, world: World
+    ) -> None:
+        super().__init__(module, config, objective, world)
+        self._forward = self._compiled(self._shared)
+
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`; workers exchange gradients once, with the last batch."""
         total = torch.zeros((), device=self._device)
@@ -60,7 +103,7 @@ class ModelTrainee(Trainee):
             ddp = self._shared if isinstance(self._shared, DistributedDataParallel) else None
             with ddp.no_sync() if ddp and left else nullcontext():
                 with self._autocast():
-                    loss = self._objective(self.module, self._shared, batch)
+                    loss = self._objective(self.module, self._forward, batch)
                 (loss * scale).backward()
             total += loss.detach()
         return total
@@ -84,20 +127,18 @@ class GeneratorTrainee(Trainee):
     ) -> None:
         super().__init__(module, config, objective, world)
         self._student = Transformer(module.student, config.dropout).to(world.device).train()
+        self._forward = self._compiled(self._run)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`: gradients gather on the generated weights, then go through."""
         generated = self._shared()
         leaves = {name: weight.detach().requires_grad_() for name, weight in generated.items()}
 
-        def forward(*inputs: Tensor) -> Tensor:
-            return functional_call(self._student, leaves, inputs)
-
         total = torch.zeros((), device=self._device)
         for batch in batches:
             batch = batch.to(self._device)
             with self._autocast():
-                loss = self._objective(self._student, forward, batch)
+                loss = self._objective(self._student, partial(self._forward, leaves), batch)
             (loss * scale).backward()
             total += loss.detach()
         learned = [name for name, weight in generated.items() if weight.requires_grad]
@@ -105,6 +146,9 @@ class GeneratorTrainee(Trainee):
             [generated[name] for name in learned], [leaves[name].grad for name in learned]
         )
         return total
+
+    def _run(self, weights: dict[str, Tensor], *inputs: Tensor) -> Tensor:
+        return functional_call(self._student, weights, inputs)
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
@@ -122,8 +166,3 @@ def _adam(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
         weight_decay=config.weight_decay,
         fused=True,
     )
-
-
-def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Average state dicts of one shape, weight by weight."""
-    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}

@@ -14,7 +14,7 @@ from wd.data.batches import ShardReader
 from wd.data.schema import part_files
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.engine import Translator
-from wd.evaluation.quality import score
+from wd.evaluation.quality import Quality, score
 from wd.model.transformer import Transformer
 from wd.training.loss import cross_entropy
 
@@ -39,11 +39,12 @@ def validate(
     bleu_sentences: int,
     device: torch.device,
 ) -> dict[str, float]:
-    """Return loss (nats per target piece, not smoothed), perplexity, and BLEU if asked for."""
+    """Return loss (nats per target piece, not smoothed), perplexity, and BLEU and chrF if asked."""
     loss = _loss(model, weights, held_out, device)
     figures = {"loss": loss, "perplexity": math.exp(min(loss, 50.0))}
     if bleu_sentences:
-        figures["bleu"] = _bleu(model, weights, held_out, bleu_sentences, device)
+        quality = _quality(model, weights, held_out, bleu_sentences, device)
+        figures |= {"bleu": quality.bleu, "chrf": quality.chrf}
     return figures
 
 
@@ -62,13 +63,13 @@ def _loss(
     return total.item() / int(reader.tokens.sum())
 
 
-def _bleu(
+def _quality(
     config: ModelConfig,
     weights: Mapping[str, Tensor],
     held_out: HeldOut,
     sentences: int,
     device: torch.device,
-) -> float:
+) -> Quality:
     table = pq.read_table(part_files(held_out.corpus), columns=["source", "target"])[:sentences]
     translator = Translator.from_weights(
         config,
@@ -85,4 +86,4 @@ def _bleu(
         batch_tokens=4096,
     )
     texts = [hypothesis.text for hypothesis in hypotheses]
-    return score(texts, table["target"].to_pylist(), held_out.language).bleu
+    return score(texts, table["target"].to_pylist(), held_out.language)
