@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,9 @@ class LocalCluster:
     """http://HOST:PORT, for jobs."""
     token_path: Path
     """File with the token that every client must show."""
+    add_node: Callable[[], subprocess.Popen[bytes]]
+    """Starts one more worker node, the leader of a process group of its own; it stops with the
+    cluster, if not before."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,21 +71,32 @@ def local_cluster(
         folder = Path(tempfile.mkdtemp(prefix="wd-ray-", dir="/tmp"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ports = _free_ports(2)
-        cluster = LocalCluster(f"{HOST}:{ports[0]}", f"http://{HOST}:{ports[1]}", folder / "token")
+        started = 0
+
+        def start(*place: str) -> subprocess.Popen[bytes]:
+            nonlocal started
+            log = folder / f"node-{started}.log"
+            sizes = (f"--num-cpus={cpus:g}", f"--object-store-memory={object_store_memory}")
+            before = _living_nodes(cluster)
+            node = stack.enter_context(_node((*place, *sizes), cluster, log))
+            _wait(cluster, before, node, log)
+            started += 1
+            return node
+
+        cluster = LocalCluster(
+            f"{HOST}:{ports[0]}",
+            f"http://{HOST}:{ports[1]}",
+            folder / "token",
+            lambda: start(f"--address={cluster.address}"),
+        )
         cluster.token_path.touch(mode=0o600)
         cluster.token_path.write_text(secrets.token_hex(32), encoding="ascii")
-        head = (
+        start(
             *("--head", f"--port={ports[0]}", f"--dashboard-port={ports[1]}"),
             *(f"--dashboard-host={HOST}", f"--temp-dir={folder}"),
         )
-        for number, place in enumerate([head, *[(f"--address={cluster.address}",)] * workers]):
-            options = (
-                *place,
-                f"--num-cpus={cpus:g}",
-                f"--object-store-memory={object_store_memory}",
-            )
-            node = stack.enter_context(_node(options, cluster, folder / f"node-{number}.log"))
-            _wait(cluster, nodes=number + 1, node=node, log=folder / f"node-{number}.log")
+        for _ in range(workers):
+            cluster.add_node()
         yield cluster
 
 
@@ -134,18 +148,20 @@ def _alive(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _wait(cluster: LocalCluster, nodes: int, node: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when the dashboard counts `nodes` living nodes."""
+def _wait(
+    cluster: LocalCluster, before: set[str], node: subprocess.Popen[bytes], log: Path
+) -> None:
+    """Return when the dashboard knows a living node that was not there before."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and node.poll() is None:
-        if _living_nodes(cluster) >= nodes:
+        if _living_nodes(cluster) - before:
             return
         time.sleep(0.3)
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
     raise UserError(f"a Ray node did not come up within {_START_SECONDS:.0f} s: {' | '.join(said)}")
 
 
-def _living_nodes(cluster: LocalCluster) -> int:
+def _living_nodes(cluster: LocalCluster) -> set[str]:
     request = urllib.request.Request(f"{cluster.dashboard}/api/v0/nodes?limit=1000")
     token = cluster.token_path.read_text(encoding="ascii")
     request.add_header("Authorization", f"Bearer {token}")
@@ -153,9 +169,9 @@ def _living_nodes(cluster: LocalCluster) -> int:
         with urllib.request.urlopen(request, timeout=5) as response:
             answer: Any = json.load(response)
     except (OSError, ValueError):
-        return 0
+        return set()
     nodes = answer["data"]["result"]["result"]
-    return sum(node["state"] == "ALIVE" for node in nodes)
+    return {node["node_id"] for node in nodes if node["state"] == "ALIVE"}
 
 
 def _free_ports(count: int) -> list[int]:

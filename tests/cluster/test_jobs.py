@@ -78,7 +78,7 @@ def test_a_wrong_token_is_refused(cluster: LocalCluster, tmp_path: Path) -> None
 def test_nothing_answers(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("0" * 64)
-    nowhere = LocalCluster("127.0.0.1:1", "http://127.0.0.1:1", token)
+    nowhere = LocalCluster("127.0.0.1:1", "http://127.0.0.1:1", token, add_node=pytest.fail)
     status, _, messages = submit(nowhere, "wmt14-ende-base")
     assert status == 2
     assert "no Ray dashboard answers" in messages

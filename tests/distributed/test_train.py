@@ -35,5 +35,5 @@ def test_a_workers_user_error_arrives_whole(job: Job, ray_session: None) -> None
 
 
 def test_batches_that_cannot_be_shared_are_refused(job: Job) -> None:
-    with pytest.raises(ConfigError, match="2 batches cannot be shared evenly by 3 workers"):
+    with pytest.raises(ConfigError, match="2 batches cannot be shared by 3 workers"):
         fit(job("one"), RayConfig(workers=3))

@@ -1,0 +1,72 @@
+"""A training command as a process of its own that is watched and killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+
+
+class Driver:
+    """`python -m pipelines.teacher RECIPE OVERRIDES`, and what it has said so far."""
+
+    def __init__(self, recipe: Path, *overrides: str, environment: Mapping[str, str]) -> None:
+        self.output = ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.teacher", str(recipe), *overrides],
+            cwd=ROOT,
+            # Bits depend on how many threads add up; a lost worker is to be missed soon.
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
+                "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def read_until(self, *signs: str) -> str:
+        """Read on until a line holds one of these, and return the line; '' is the end."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.output += line
+            if any(sign in line for sign in signs):
+                return line
+        return ""
+
+    def kill_workers(self) -> int:
+        """SIGKILL every training worker that this process has started; return how many."""
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        workers = [each for each in children if "RayTrainWorker" in " ".join(each.cmdline())]
+        for each in workers:
+            each.kill()
+        return len(workers)
+
+    def kill(self) -> None:
+        """SIGKILL this process alone."""
+        self._process.kill()
+        self._close()
+
+    def interrupt(self) -> int:
+        """Send Ctrl-C, read to the end, and return the exit status."""
+        self._process.send_signal(signal.SIGINT)
+        return self.end()
+
+    def end(self) -> int:
+        """Read to the end, and return the exit status."""
+        self.read_until()
+        return self._close()
+
+    def _close(self) -> int:
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return self._process.wait()

@@ -1,0 +1,118 @@
+"""Whatever is killed, and whenever: the same training ends with the same weights."""
+
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from cluster.local import LocalCluster, local_cluster
+from tests.faults.driver import Driver
+from wd.model.directory import load_weights
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+UPDATES = 80
+TRAINING = {
+    **{"updates": UPDATES, "batches_per_update": 2, "warmup_updates": 10, "dropout": 0.0},
+    **{"validate_every": 10, "log_every": 1, "bleu_sentences": 0, "average_last": 1},
+}
+LOCAL = {"RAY_AUTH_MODE": "token"}
+HERE = "ray.workers=0"
+ONE, TWO = (
+    ("ray.workers=1", "ray.cpus_per_worker=0.5"),
+    ("ray.workers=2", "ray.cpus_per_worker=0.5"),
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[..., Path]) -> Path:
+    """The recipe of a run that nobody disturbed."""
+    recipe = write_recipe(tmp_path_factory.mktemp("whole"), training=TRAINING)
+    driver = Driver(recipe, HERE, environment=LOCAL)
+    assert driver.end() == 0, driver.output
+    return recipe
+
+
+@pytest.fixture
+def broken(whole: Path, tmp_path: Path) -> Path:
+    """The same with all but its training done."""
+    shutil.copytree(whole.parent, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "root" / "teacher")
+    recipe = tmp_path / whole.name
+    recipe.write_text(whole.read_text().replace(str(whole.parent), str(tmp_path)))
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with local_cluster(cpus=1) as running:
+        yield running
+
+
+def weights(recipe: Path) -> Mapping[str, Tensor]:
+    (path,) = recipe.parent.glob("root/teacher/*/model.safetensors")
+    return load_weights(path)
+
+
+def random_updates(seed: int, count: int) -> list[int]:
+    """Return some different updates, in order, none of them near the end."""
+    return sorted(random.Random(seed).sample(range(5, UPDATES - 20), count))
+
+
+def assert_close(recipe: Path, other: Path) -> None:
+    expected = weights(other)
+    for name, weight in weights(recipe).items():
+        if name.endswith("key.bias"):
+            continue  # the softmax cancels it: its gradient is rounding noise, which Adam scales up
+        torch.testing.assert_close(weight, expected[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_killed_workers_are_replaced(whole: Path, broken: Path, seed: int) -> None:
+    driver = Driver(broken, *TWO, environment=LOCAL)
+    for update in random_updates(seed, 2):
+        assert driver.read_until(f"teacher: update {update} of"), driver.output
+        assert driver.kill_workers()
+    assert driver.end() == 0, driver.output
+    assert driver.output.count("teacher: going on from update") == 2
+    assert_close(broken, whole)
+
+
+@pytest.mark.parametrize("by", ["kill", "interrupt"])
+def test_a_stopped_driver_goes_on_bit_for_bit(whole: Path, broken: Path, by: str) -> None:
+    update = random_updates(seed=len(by), count=1)[0]
+    driver = Driver(broken, *ONE, environment=LOCAL)
+    assert driver.read_until(f"teacher: update {update} of"), driver.output
+    if by == "kill":
+        driver.kill()
+        least = update - 10  # what was done since the last checkpoint is lost
+    else:
+        assert driver.interrupt() == 130, driver.output
+        assert "to go on, again" in driver.output
+        least = update
+    again = Driver(broken, HERE, environment=LOCAL)
+    resumed = int(again.read_until("teacher: going on from update").split()[-1])
+    assert least <= resumed < UPDATES
+    assert again.end() == 0, again.output
+    for name, weight in weights(whole).items():
+        assert torch.equal(weights(broken)[name], weight), name
+
+
+def test_a_run_goes_on_without_a_lost_node(
+    whole: Path, broken: Path, cluster: LocalCluster
+) -> None:
+    node = cluster.add_node()
+    elastic = ("ray.workers=2", "ray.min_workers=1", "ray.cpus_per_worker=0.7")
+    driver = Driver(
+        broken, *elastic, f"ray.address={cluster.address}", environment=cluster.environment
+    )
+    assert driver.read_until("teacher: update 25 of"), driver.output
+    os.killpg(node.pid, signal.SIGKILL)
+    assert driver.end() == 0, driver.output
+    assert "teacher: going on from update" in driver.output
+    assert_close(broken, whole)
