@@ -50,7 +50,7 @@ def train(
         # Workers' gradients are averaged; this makes them the gradient of the mean loss per token.
         loss = trainee.backward(batches, world.size / tokens)
         update += 1
-        _step(trainee.optimizer, learning_rate(update, config), config.clip_norm)
+        update_weights(trainee.optimizer, learning_rate(update, config), config.clip_norm)
         meter.add(loss, tokens)
         if update % config.validate_every == 0 or update == config.updates:
             meter.report(update, hooks.progress)
@@ -77,7 +77,8 @@ def _share(
     return mine, int(reader.tokens[indices].sum())
 
 
-def _step(optimizer: torch.optim.Optimizer, rate: float, clip_norm: float | None) -> None:
+def update_weights(optimizer: torch.optim.Optimizer, rate: float, clip_norm: float | None) -> None:
+    """Take an optimiser step at this learning rate, and forget the gradients."""
     for group in optimizer.param_groups:
         group["lr"] = rate
         if clip_norm is not None:
