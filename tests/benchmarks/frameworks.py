@@ -41,9 +41,10 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "ours": (),
     "marian": ("torch==2.13.0", "transformers==5.23.0"),
     "eole": ("torch==2.13.0", "eole==0.6.4"),
-    "joeynmt": ("torch==2.13.0", "joeynmt==2.3.0"),
+    # JoeyNMT imports the last one without asking for it.
+    "joeynmt": ("torch==2.13.0", "joeynmt==2.3.0", "importlib_metadata==9.1.0"),
 }
-"""What each environment holds; ours is the one that runs this file."""
+"""What each environment holds; ours is the one that runs this file. The newest of November 2026."""
 WORKERS = Path(__file__).parent / "frameworks"
 FILES = {
     "ours": "ours.py",
@@ -80,7 +81,11 @@ def bench(
     with ExitStack() as open_until_done:
         batches = Path(open_until_done.enter_context(TemporaryDirectory())) / "batches.npz"
         pieces = write_batches(batches, model, tokens, steps)
-        job = {"model": model.model_dump(), "batches": str(batches), "device": device}
+        job: dict[str, Any] = {
+            "model": model.model_dump(),
+            "batches": str(batches),
+            "device": device,
+        }
         job |= {"threads": threads or os.cpu_count() or 1}
         workers = {
             name: open_until_done.enter_context(Worker(name, python, job, environments))
@@ -104,8 +109,8 @@ def bench(
         }
         for name, told in answers.items()
     }
-    summary = {"recipe": settings.name, "tokens": tokens, "steps": steps, "rounds": rounds}
-    summary |= {key: job[key] for key in ("device", "threads")}
+    summary: dict[str, Any] = {"recipe": settings.name, "device": device, "tokens": tokens}
+    summary |= {"steps": steps, "rounds": rounds, "threads": job["threads"]}
     _report(summary, figures)
 
 
