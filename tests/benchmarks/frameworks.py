@@ -2,18 +2,21 @@
 
     python tests/benchmarks/frameworks.py wmt14-ende-base --tokens 4096
 
-Ours, Hugging Face MarianMT (in a plain loop with fused AdamW), eole and JoeyNMT (the latter two
-with their own loss, optimiser and training step) train the same architecture on the same batches.
-Each is a process of its own in an environment of its own, made on first use; they take turns,
-round by round, so that a noisy machine disturbs all alike, and the first round does not count.
-All take float32 on the CPU and bfloat16 autocast on CUDA, dropout 0.1, label smoothing 0.1 and no
-compilation; attention is each one's fast path.
+Ours, Hugging Face MarianMT (in a plain loop with fused AdamW), eole and JoeyNMT (these two with
+their own loss, optimiser and training step) train the same architecture on the same batches, all
+with torch 2.13.0. Each is a process of its own in an environment of its own, made on first use.
+They take turns, round by round, so that a noisy machine disturbs all alike; the first round does
+not count. All compute in float32 on the CPU and bfloat16 autocast on CUDA, uncompiled, with label
+smoothing 0.1, and attend on their fast path.
 
-MarianMT has post-norm only and eole's decoder pre-norm only: they norm where they can, and the
-rest follow the recipe. That costs two norms of parameters and no time worth naming. Models that
-differ by more than 2 % of their parameters are refused. Peak memory is of the whole process
-(resident, CPU) or of its tensors (CUDA); the loss is in nats per target piece. The last line is
-JSON.
+Where they differ: MarianMT has post-norm only and eole's decoder pre-norm only (its encoder is
+left so too); ours and JoeyNMT follow the recipe. That is worth two norms of parameters. Dropout
+is 0.1 wherever one of them cannot leave it out: ours and MarianMT drop after embeddings and
+blocks, eole also inside the feed-forward, JoeyNMT there and in attention. Models whose numbers of
+parameters differ by more than 2 % are refused.
+
+Tokens are target pieces without padding. Peak memory is the process's (CPU, resident) or its
+tensors' (CUDA). The loss is in nats per target piece. The last line is JSON.
 """
 
 import json
@@ -21,20 +24,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-import numpy as np
 import typer
+from random_batches import write_batches
 
 from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
 from wd.config import ModelConfig
-from wd.data.schema import BOS, EOS, PAD, SPECIAL_PIECES
-from wd.data.shards import pack
 from wd.errors import ConfigError, UserError
 
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
@@ -46,12 +47,6 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 }
 """What each environment holds; ours is the one that runs this file. The newest of November 2026."""
 WORKERS = Path(__file__).parent / "frameworks"
-FILES = {
-    "ours": "ours.py",
-    "marian": "marian.py",
-    "eole": "eole_worker.py",
-    "joeynmt": "joeynmt_worker.py",
-}
 TOLERANCE = 0.02
 """By how much of its parameters a model may differ from ours."""
 
@@ -60,12 +55,12 @@ def bench(
     recipe: RecipeArgument = "wmt14-ende-base",
     overrides: Overrides = None,
     tokens: Annotated[
-        int, typer.Option(help="Target tokens per optimiser step at most, padding included.")
+        int, typer.Option(min=100, help="Tokens per step and side at most, padding included.")
     ] = 4096,
-    steps: Annotated[int, typer.Option(help="Steps per round, each with a batch of its own.")] = 10,
-    rounds: Annotated[int, typer.Option(help="Timed rounds.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps per round, each with its batch.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds.")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all CPUs.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: all CPUs.")] = None,
     framework: Annotated[
         list[str] | None, typer.Option(help="Repeatable; default: all four.")
     ] = None,
@@ -92,25 +87,9 @@ def bench(
             for name, python in pythons.items()
         }
         _check_sizes({name: worker.parameters for name, worker in workers.items()})
-        answers: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
-        for number in range(rounds + 1):
-            for name, worker in workers.items():
-                answers[name].append(worker.train(steps))
-                took = answers[name][-1]["seconds"]
-                print(f"round {number}  {name:8}{took:9.3f} s", flush=True)
-    figures = {
-        name: {
-            "tokens_per_second": round(pieces / median(each["seconds"] for each in told[1:]), 1),
-            "peak_megabytes": told[-1]["peak_megabytes"],
-            "parameters": workers[name].parameters,
-            "torch": workers[name].torch,
-            "first_loss": round(told[0]["first"], 4),
-            "last_loss": round(told[-1]["last"], 4),
-        }
-        for name, told in answers.items()
-    }
-    summary: dict[str, Any] = {"recipe": settings.name, "device": device, "tokens": tokens}
-    summary |= {"steps": steps, "rounds": rounds, "threads": job["threads"]}
+        figures = _measure(workers, steps, rounds, pieces)
+    summary = {"recipe": settings.name, "norm": model.norm, "tokens": tokens, "steps": steps}
+    summary |= {"rounds": rounds, "device": device, "threads": job["threads"]}
     _report(summary, figures)
 
 
@@ -147,45 +126,6 @@ def _python(name: str, environments: Path) -> str:
     return str(python)
 
 
-def write_batches(path: Path, model: ModelConfig, tokens: int, count: int) -> int:
-    """Write batches of random pieces, packed as the shards stage does; return the target's pieces.
-
-    Lengths are log-normal, as in news text: 25 source pieces on average, 100 at most.
-    """
-    random = np.random.default_rng(1)
-    pairs = count * tokens // 2  # about ten times as many as are taken
-    source = np.exp(random.normal(3.05, 0.6, pairs))
-    target = source * np.exp(random.normal(0.0, 0.15, pairs))
-    lengths = np.stack([source, target]).round().astype(int).clip(2, min(100, tokens))
-    longest = lengths.max(0)
-    order = np.lexsort((*lengths, longest))
-    ranges = pack(longest[order], tokens)[:-1]
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    total = 0
-    for index, place in enumerate(random.choice(len(ranges), count, replace=False)):
-        rows = order[slice(*ranges[place])]
-        source_BS = _sentences(random, lengths[0, rows], model.source_vocabulary)
-        target_BT = _sentences(random, lengths[1, rows], model.target_vocabulary)
-        begin = np.full((len(rows), 1), BOS)
-        arrays[f"source_{index}"] = source_BS
-        arrays[f"target_in_{index}"] = np.concatenate([begin, target_BT[:, :-1]], 1)
-        arrays[f"target_{index}"] = target_BT
-        total += int(lengths[1, rows].sum())
-    np.savez(path, allow_pickle=False, **arrays)
-    return total
-
-
-def _sentences(
-    random: np.random.Generator, lengths: np.ndarray[Any, Any], vocabulary: int
-) -> np.ndarray[Any, Any]:
-    """Return int64 [B, longest]: pieces, then EOS, then PAD."""
-    places = np.arange(lengths.max())
-    ids = random.integers(len(SPECIAL_PIECES), vocabulary, (len(lengths), lengths.max()))
-    ids[places == lengths[:, None] - 1] = EOS
-    ids[places >= lengths[:, None]] = PAD
-    return ids
-
-
 class Worker:
     """A framework's process; it computes only while `train` waits for it."""
 
@@ -197,7 +137,7 @@ class Worker:
         environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE"}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [python, str(WORKERS / FILES[name]), json.dumps(job)],
+                [python, str(WORKERS / f"{name}_worker.py"), json.dumps(job)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -211,8 +151,9 @@ class Worker:
     def train(self, steps: int) -> dict[str, float]:
         """Train that many steps; see `protocol.serve` for what is returned."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"steps": steps}) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # then there is no answer either
+            self._process.stdin.write(json.dumps({"steps": steps}) + "\n")
+            self._process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -228,6 +169,28 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()  # closes its input, at which it ends
+
+
+def _measure(
+    workers: dict[str, Worker], steps: int, rounds: int, pieces: int
+) -> dict[str, dict[str, Any]]:
+    """Let the workers train in turn; return each one's figures. The first round is a warm-up."""
+    answers: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
+    for number in range(rounds + 1):
+        for name, worker in workers.items():
+            answers[name].append(worker.train(steps))
+            print(f"round {number}  {name:8}{answers[name][-1]['seconds']:9.3f} s", flush=True)
+    return {
+        name: {
+            "tokens_per_second": round(pieces / median(each["seconds"] for each in told[1:]), 1),
+            "peak_megabytes": told[-1]["peak_megabytes"],
+            "parameters": workers[name].parameters,
+            "torch": workers[name].torch,
+            "first_loss": round(told[0]["first"], 4),
+            "last_loss": round(told[-1]["last"], 4),
+        }
+        for name, told in answers.items()
+    }
 
 
 def _check_sizes(parameters: dict[str, int]) -> None:

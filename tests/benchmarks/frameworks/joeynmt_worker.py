@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from tempfile import mkdtemp
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,7 +64,7 @@ def _manager(job: Job, device: torch.device) -> TrainManager:
     manager = TrainManager(
         rank=0,
         model=model.to(device),
-        model_dir=Path(mkdtemp()),
+        model_dir=Path(job.batches).parent,  # for logs; removed at the end
         device=device,
         n_gpu=int(cuda),
         autocast={"device_type": device.type, "enabled": cuda, "dtype": torch.bfloat16},

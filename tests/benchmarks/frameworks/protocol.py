@@ -35,7 +35,7 @@ class Job:
     model: dict[str, Any]
     """A `wd.config.ModelConfig` as JSON."""
     batches: str
-    """An .npz file with `source`, `target_in` and `target` of each batch."""
+    """An .npz file; see `random_batches.write_batches`."""
     device: str
     threads: int
 
@@ -93,12 +93,9 @@ def _take_standard_output() -> TextIO:
 
 def _read_batches(path: str) -> list[Batch]:
     with np.load(path) as file:
-        count = len(file.files) // 3
-        return [_batch(*(file[f"{name}_{i}"] for name in NAMES)) for i in range(count)]
-
-
-NAMES = ("source", "target_in", "target")
-"""The arrays of batch I are called NAME_I."""
+        names = ("source", "target_in", "target")
+        count = len(file.files) // len(names)
+        return [_batch(*(file[f"{name}_{index}"] for name in names)) for index in range(count)]
 
 
 def _batch(*arrays: np.ndarray[Any, Any]) -> Batch:
