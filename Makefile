@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= quickstart
 
-.PHONY: install quickstart test test-fast lint bench clean
+.PHONY: install quickstart test test-fast lint bench bench-frameworks clean
 
 install: $(VENV)/installed
 
@@ -32,6 +32,10 @@ lint: install
 # What a generator step costs beside a fine-tuning step; ends in one line of JSON.
 bench: install
 	$(BIN)/python tests/benchmarks/phase_one.py
+
+# Training speed beside MarianMT, eole and JoeyNMT, each in an environment made on first use.
+bench-frameworks: install
+	$(BIN)/python tests/benchmarks/frameworks.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 class Driver:
     """`python -m pipelines.teacher RECIPE OVERRIDES`, and what it has said so far."""
 
-    def __init__(self, recipe: Path, *overrides: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, recipe: str | Path, *overrides: str, environment: Mapping[str, str]) -> None:
         self.output = ""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.teacher", str(recipe), *overrides],
@@ -43,14 +43,6 @@ class Driver:
                 return line
         return ""
 
-    def kill_workers(self) -> int:
-        """SIGKILL every training worker that this process has started; return how many."""
-        children = psutil.Process(self._process.pid).children(recursive=True)
-        workers = [each for each in children if "RayTrainWorker" in " ".join(each.cmdline())]
-        for each in workers:
-            each.kill()
-        return len(workers)
-
     def kill(self) -> None:
         """SIGKILL this process alone."""
         self._process.kill()
@@ -70,3 +62,19 @@ class Driver:
         assert self._process.stdout is not None
         self._process.stdout.close()
         return self._process.wait()
+
+
+def kill_workers() -> int:
+    """SIGKILL every training worker that this process has started; return how many."""
+    children = psutil.Process().children(recursive=True)
+    workers = [each for each in children if _is_worker(each)]
+    for each in workers:
+        each.kill()
+    return len(workers)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "RayTrainWorker" in " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False

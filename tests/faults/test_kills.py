@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cluster.local import LocalCluster, local_cluster
-from tests.faults.driver import Driver
+from tests.faults.driver import Driver, kill_workers
 from wd.model.directory import load_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
@@ -77,7 +77,7 @@ def test_killed_workers_are_replaced(whole: Path, broken: Path, seed: int) -> No
     driver = Driver(broken, *TWO, environment=LOCAL)
     for update in random_updates(seed, 2):
         assert driver.read_until(f"teacher: update {update} of"), driver.output
-        assert driver.kill_workers()
+        assert kill_workers()
     assert driver.end() == 0, driver.output
     assert driver.output.count("teacher: going on from update") == 2
     assert_close(broken, whole)

@@ -45,7 +45,7 @@ class InitialisationConfig(Config):
     the class's stacked weights. `axis`: one projection per axis, the best for all weights that
     read or write it, so that they still fit together. Along an axis that keeps its width, all but
     `xavier` are the identity."""
-    layers: Literal["mean", "first", "middle", "last"] = "last"
+    layers: Literal["mean", "first", "middle", "last", "spread"] = "last"
     """Layer maps: the mean of the subset's layers (1 / K, as published), or one of them."""
     gate: Literal["reference", "exact"] = "exact"
     """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""

@@ -19,15 +19,16 @@ class LayerMap(nn.Module):
     def __init__(
         self, subsets: tuple[int, ...], *, shared: bool, start: str, factored: bool
     ) -> None:
-        """`start`: mean, first, middle or last layer of the subset."""
+        """`start`: mean, first, middle or last layer of the subset, or spread."""
         super().__init__()
         self._bounds = subset_bounds(subsets)
         keys = list(subsets) if shared else list(range(len(subsets)))
         distinct = list(dict.fromkeys(keys))
         self._mix_of = [distinct.index(key) for key in keys]
-        sizes = [subsets[keys.index(key)] for key in distinct]
-        self.mixes = nn.ParameterList(_mix(size, start) for size in sizes)
-        self.squares = nn.ParameterList(_square(size, start) for size in sizes if factored)
+        firsts = [keys.index(key) for key in distinct]
+        mixes = [_mix(subsets[one], start, one, len(subsets)) for one in firsts]
+        self.mixes = nn.ParameterList(mixes)
+        self.squares = nn.ParameterList(_square(len(mix), start) for mix in mixes if factored)
 
     def forward(self) -> Tensor:
         """Return the mixing matrix [S, L]: zero outside each subset."""
@@ -41,10 +42,12 @@ class LayerMap(nn.Module):
         )
 
 
-def _mix(size: int, start: str) -> nn.Parameter:
+def _mix(size: int, start: str, subset: int, subsets: int) -> nn.Parameter:
     if start == "mean":
         return nn.Parameter(torch.full((size,), 1 / size))
-    layer = {"first": 0, "middle": (size - 1) // 2, "last": size - 1}[start]
+    last = size - 1
+    spread = round(last * subset / (subsets - 1)) if subsets > 1 else last
+    layer = {"first": 0, "middle": last // 2, "last": last, "spread": spread}[start]
     return nn.Parameter(torch.eye(size)[layer])
 
 

@@ -1,0 +1,141 @@
+"""An hour of training with a kill every few minutes, beside the same training undisturbed.
+
+    python tests/faults/soak.py quickstart --updates 1500 --every 150
+
+On a local cluster of two nodes with a worker each, the recipe's teacher is trained twice: first
+undisturbed, then with a worker, the driver or a whole node killed at random times, and what is
+lost made good: another driver, another node. Prints every kill and what it cost, and in the end
+one line of JSON: updates redone, seconds lost, and how far the final weights are apart.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import typer
+
+from cluster.local import LocalCluster, local_cluster
+from pipelines.options import Overrides, RecipeArgument
+from tests.faults.driver import Driver, kill_workers
+from wd.model.directory import load_weights
+
+KINDS = ("worker", "driver", "node")
+PREPARED = ("corpus", "tokenizer", "shards")
+
+
+@dataclass
+class Kill:
+    """One kill and what it cost."""
+
+    kind: str
+    update: int
+    """The last one that was done."""
+    resumed: int = -1
+    """The one that training went on from."""
+    seconds: float = -1.0
+    """From the kill until it was as far again."""
+
+
+def soak(
+    recipe: RecipeArgument = "quickstart",
+    overrides: Overrides = None,
+    updates: Annotated[int, typer.Option(help="Of the teacher.")] = 1500,
+    every: Annotated[float, typer.Option(help="Seconds between kills, on average.")] = 150.0,
+    seed: Annotated[int, typer.Option(help="Of the kinds and times.")] = 1,
+) -> None:
+    """Kill a training run again and again."""
+    folder = Path(tempfile.mkdtemp(prefix="wd-soak-"))
+    whole, broken = folder / "whole", folder / "broken"
+    settings = [
+        *(overrides or ()),
+        f"teacher.training.updates={updates}",
+        *("teacher.training.log_every=1", "teacher.training.validate_every=50"),
+        *("ray.workers=2", "ray.cpus_per_worker=0.7", "ray.map_cpus=0.5", "ray.max_failures=1000"),
+    ]
+    with local_cluster(cpus=1) as cluster:
+        node = cluster.add_node()
+        settings.append(f"ray.address={cluster.address}")
+        began = time.monotonic()
+        driver = Driver(recipe, *settings, f"root={whole}", environment=cluster.environment)
+        if driver.end() != 0:
+            raise SystemExit(driver.output)
+        undisturbed = time.monotonic() - began
+        for stage in PREPARED:
+            shutil.copytree(whole / stage, broken / stage)
+        began = time.monotonic()
+        kills = _disturbed(cluster, node, [recipe, *settings, f"root={broken}"], every, seed)
+        disturbed = time.monotonic() - began
+    (one,), (other,) = (list(root.glob("teacher/*")) for root in (whole, broken))
+    losses = [json.loads((each / "manifest.json").read_text()) for each in (one, other)]
+    told = {
+        "updates": updates,
+        "kills": len(kills),
+        "redone": sum(kill.update - kill.resumed for kill in kills if kill.resumed >= 0),
+        "seconds_lost": round(median(kill.seconds for kill in kills), 1) if kills else 0.0,
+        "seconds": {"undisturbed": round(undisturbed), "disturbed": round(disturbed)},
+        "loss": [each["metrics"]["validation"]["loss"] for each in losses],
+        "largest_difference": _difference(one, other),
+    }
+    shutil.rmtree(folder)
+    print(json.dumps(told))
+
+
+def _disturbed(
+    cluster: LocalCluster,
+    node: subprocess.Popen[bytes],
+    arguments: list[str],
+    every: float,
+    seed: int,
+) -> list[Kill]:
+    """Run to the end, with kills."""
+    chance = random.Random(seed)
+    kills: list[Kill] = []
+    driver = Driver(*arguments, environment=cluster.environment)
+    due = time.monotonic() + chance.uniform(0.5, 1.5) * every
+    update = done = 0
+    while line := driver.read_until("teacher: update ", "teacher: going on from update "):
+        number = int(line.split("update ")[1].split()[0].rstrip(":"))
+        if "going on" in line:
+            if kills and kills[-1].resumed < 0:
+                kills[-1].resumed = number
+            continue
+        update = number
+        if kills and kills[-1].seconds < 0:
+            if update < kills[-1].update:
+                continue
+            kills[-1].seconds = time.monotonic() - done
+            print(json.dumps(asdict(kills[-1])), flush=True)
+        if time.monotonic() < due:
+            continue
+        kills.append(Kill(chance.choice(KINDS), update))
+        done = time.monotonic()
+        due = done + chance.uniform(0.5, 1.5) * every
+        if kills[-1].kind == "worker":
+            kill_workers()
+        elif kills[-1].kind == "driver":
+            driver.kill()
+            driver = Driver(*arguments, environment=cluster.environment)
+        else:
+            os.killpg(node.pid, signal.SIGKILL)
+            node = cluster.add_node()
+    if driver.end() != 0:
+        raise SystemExit(driver.output)
+    return kills
+
+
+def _difference(one: Path, other: Path) -> float:
+    first, second = (load_weights(each / "model.safetensors") for each in (one, other))
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+if __name__ == "__main__":
+    typer.run(soak)
