@@ -48,12 +48,20 @@ def test_the_teachers_own_shape_starts_with_the_teachers_logits(
 
 
 @pytest.mark.parametrize(
-    ("layers", "taken"), [("mean", [3, 4, 5]), ("first", [3]), ("middle", [4]), ("last", [5])]
+    ("layers", "sharing", "taken"),
+    [
+        ("mean", "class", [3, 4, 5]),
+        ("first", "class", [3]),
+        ("middle", "class", [4]),
+        ("last", "class", [5]),
+        ("spread", "class", [3]),
+        ("spread", "subset", [5]),
+    ],
 )
 def test_a_shallower_student_starts_with_the_chosen_layers(
-    build: Build, layers: str, taken: list[int]
+    build: Build, layers: str, sharing: str, taken: list[int]
 ) -> None:
-    generator = build("small", maps="identity", layers=layers)
+    generator = build("small", {"sharing": sharing}, maps="identity", layers=layers)
     teacher = generator.transformations()["decoder." + QUERY].teacher
     torch.testing.assert_close(
         generator.materialize()[f"decoder.layers.1.{QUERY}"],

@@ -85,7 +85,7 @@ GENERATORS = st.fixed_dictionaries(
         "initialisation": st.fixed_dictionaries(
             {
                 "maps": st.sampled_from(["xavier", "identity", "svd", "axis"]),
-                "layers": st.sampled_from(["mean", "first", "middle", "last"]),
+                "layers": st.sampled_from(["mean", "first", "middle", "last", "spread"]),
                 "gate": st.sampled_from(["reference", "exact"]),
             }
         ),

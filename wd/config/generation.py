@@ -45,8 +45,11 @@ class InitialisationConfig(Config):
     the class's stacked weights. `axis`: one projection per axis, the best for all weights that
     read or write it, so that they still fit together. Along an axis that keeps its width, all but
     `xavier` are the identity."""
-    layers: Literal["mean", "first", "middle", "last", "spread"] = "last"
-    """Layer maps: the mean of the subset's layers (1 / K, as published), or one of them."""
+    layers: Literal["mean", "first", "middle", "last", "spread"] = "spread"
+    """Layer maps: the mean of the subset's layers (1 / K, as published), or one of them. `spread`:
+    a layer that lies in its subset as the subset lies in the stack, so the first subset's first and
+    the last one's last. A map that several subsets share starts as the first one's; the only
+    subset counts as the last one."""
     gate: Literal["reference", "exact"] = "exact"
     """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
 

@@ -17,8 +17,6 @@ class TrainingConfig(Config):
     """Peak, reached after the warm-up."""
     initial_learning_rate: Annotated[float, Field(ge=0)] = 1e-7
     warmup_updates: PositiveInt = 4000
-    updates_before: Annotated[int, Field(ge=0)] = 0
-    """The rate decays as if so many updates had been done already; it warms up all the same."""
     adam_betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = None

@@ -5,9 +5,11 @@ from wd.config import TrainingConfig
 
 def learning_rate(update: int, config: TrainingConfig) -> float:
     """Return the rate of optimiser step `update`, counted from 1."""
-    warmup, start = config.warmup_updates, config.initial_learning_rate
-    decayed = (warmup / (max(update, warmup) + config.updates_before)) ** 0.5
-    highest = config.learning_rate * decayed
+    peak, start, warmup = (
+        config.learning_rate,
+        config.initial_learning_rate,
+        config.warmup_updates,
+    )
     if update < warmup:
-        return start + (highest - start) * update / warmup
-    return highest
+        return start + (peak - start) * update / warmup
+    return peak * (warmup / update) ** 0.5
