@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= quickstart
 
-.PHONY: install quickstart test test-fast lint bench bench-frameworks clean
+.PHONY: install quickstart test test-fast lint bench bench-frameworks bench-ray soak clean
 
 install: $(VENV)/installed
 
@@ -36,6 +36,14 @@ bench: install
 # Training speed beside MarianMT, eole and JoeyNMT, each in an environment made on first use.
 bench-frameworks: install
 	$(BIN)/python tests/benchmarks/frameworks.py
+
+# Ray Train beside a bare loop: make bench-ray ARGUMENTS="corpus.dir=DIR root=ROOT"
+bench-ray: install
+	$(BIN)/python tests/benchmarks/ray_overhead.py multi30k $(ARGUMENTS)
+
+# About an hour of training with a kill every two or three minutes, beside the same undisturbed.
+soak: install
+	$(BIN)/python -m tests.faults.soak quickstart
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -100,6 +100,18 @@ def test_what_is_logged_can_be_read(recipe: Recipe, tmp_path: Path) -> None:
     ]
 
 
+def test_the_machine_s_load_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    for _ in range(2):  # the second time it goes on
+        with open_tracker(RECIPE, tmp_path) as run, run.system_metrics():
+            time.sleep(0.5)
+    name = "system/cpu_utilization_percentage"
+    history = connect(tracking_place(RECIPE, tmp_path)[0]).get_metric_history(run.run_id, name)
+    steps = [each.step for each in history]
+    assert len(steps) >= 2
+    assert steps == sorted(set(steps))
+
+
 def test_a_repeated_pipeline_continues_its_runs(recipe: Recipe, tmp_path: Path) -> None:
     ids = []
 

@@ -41,7 +41,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[...,
         tmp_path_factory.mktemp("e2e"),
         name="e2e",
         training={"updates": 30, "warmup_updates": 10, "validate_every": 5},
-        ray={"cpus_per_worker": 0.5, "map_cpus": 0.5},
     )
 
 

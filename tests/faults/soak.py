@@ -1,6 +1,6 @@
 """An hour of training with a kill every few minutes, beside the same training undisturbed.
 
-    python tests/faults/soak.py quickstart --updates 1500 --every 150
+    python -m tests.faults.soak quickstart --updates 1500 --every 150
 
 On a local cluster of two nodes with a worker each, the recipe's teacher is trained twice: first
 undisturbed, then with a worker, the driver or a whole node killed at random times, and what is

@@ -196,6 +196,18 @@ def test_the_moving_average_is_the_naive_one(job: Job) -> None:
         torch.testing.assert_close(each, naive[name])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_compiled_run_learns_the_same(job: Job, phase: str) -> None:
+    plain, other = twins(job, phase, updates=4, dropout=0.0)
+    compiled = replace(other, config=plain.config.model_copy(update={"compile": True}))
+    one, two = run(plain), run(compiled)
+    for name, weight in one.weights.items():
+        if name.endswith("key.bias"):
+            continue  # the softmax cancels it: its gradient is rounding noise, which Adam scales up
+        torch.testing.assert_close(two.weights[name], weight, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("limit", "sign"),
     [(2, "2 updates in a row had no finite gradient"), (99, "the validation loss is not finite")],
