@@ -68,12 +68,14 @@ def _start_local(config: RayConfig) -> None:
     paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     if not _is_installed() and str(_ROOT) not in paths[1:]:
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    ray.init(
+    started = ray.init(
         object_store_memory=config.object_store_memory,
         include_dashboard=True,
         logging_level=logging.WARNING,
         log_to_driver=True,
     )
+    if started.dashboard_url:
+        print(f"ray: dashboard at http://{started.dashboard_url}", file=sys.stderr, flush=True)
 
 
 def _join(address: str) -> None:
