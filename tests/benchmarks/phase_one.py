@@ -124,24 +124,31 @@ def _stepper(
     batches = [
         Batch(*torch.randint(4, recipe.tokenizer.vocabulary_size, shape)) for _ in range(count)
     ]
-    trainee = _trainee(recipe, kind, world)
+    trainee = make_trainee(recipe, kind, world)
     trainee.module.train()
 
     def step() -> None:
         trainee.backward(batches, 1 / (sentences * length * count))
-        trainee.optimizer.step()
-        trainee.optimizer.zero_grad(set_to_none=True)
+        nonlocal update
+        update += 1
+        trainee.step(update)
 
+    update = 0
     return step
 
 
-def _trainee(recipe: Recipe, kind: str, world: World) -> Trainee:
-    config = recipe.fine_tuning if kind == "fine_tuning" else recipe.generator.training
+def make_trainee(recipe: Recipe, kind: str, world: World) -> Trainee:
+    """Return what trains: of `KINDS`, or the teacher."""
+    models = {
+        "teacher": (recipe.teacher_model, recipe.teacher.training),
+        "fine_tuning": (recipe.student_model, recipe.fine_tuning),
+    }
+    if kind in models:
+        model, config = models[kind]
+        objective = Objective(config.label_smoothing)
+        return ModelTrainee(Transformer(model, config.dropout), config, objective, world)
+    config = recipe.generator.training
     objective = Objective(config.label_smoothing)
-    if kind == "fine_tuning":
-        return ModelTrainee(
-            Transformer(recipe.student_model, config.dropout), config, objective, world
-        )
     teacher = Transformer(recipe.teacher_model).state_dict()
     generator = ParameterGenerator(
         recipe.teacher_model, recipe.student_model, teacher, recipe.generator

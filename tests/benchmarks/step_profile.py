@@ -1,0 +1,145 @@
+"""Where a training step's time goes, beside what its arithmetic alone would take.
+
+    python tests/benchmarks/step_profile.py multi30k --phase teacher --tokens 1600
+
+Trains on random batches shaped like real ones, first timed, then under torch's profiler. The floor
+is the step's multiplications (forward and backward) over the machine's own rate, measured on
+products of the model's commonest shape and, for comparison, on big square ones. Prints the share
+of each kind of operation; the last line is JSON.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from phase_one import make_trainee
+from random_batches import write_batches
+from torch.profiler import ProfilerActivity, profile
+
+from pipelines.options import Overrides, RecipeArgument
+from pipelines.recipe_arguments import read_recipe
+from wd.config import ModelConfig
+from wd.data.batches import Batch
+from wd.model.sizes import training_flops
+from wd.training.world import World
+
+BATCHES = 8
+KINDS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
+    "attention softmax": ("aten::_softmax", "aten::_softmax_backward_data", "scaled_dot_product"),
+    "loss": ("aten::_log_softmax", "aten::_log_softmax_backward_data", "aten::nll_loss"),
+    "dropout": ("aten::native_dropout", "aten::bernoulli_", "aten::native_dropout_backward"),
+    "layer norm": ("aten::native_layer_norm", "aten::native_layer_norm_backward"),
+    "optimiser": ("aten::_fused_adamw_", "aten::_foreach_norm", "aten::linalg_vector_norm"),
+    "embedding": ("aten::embedding", "aten::embedding_dense_backward", "aten::index_select"),
+    "activation": ("aten::relu", "aten::clamp_min", "aten::threshold_backward", "aten::gelu"),
+    "copies": ("aten::copy_", "aten::clone", "aten::cat", "aten::fill_", "aten::zero_"),
+    "additions and products": ("aten::add", "aten::add_", "aten::mul", "aten::mul_", "aten::sum"),
+}
+
+
+def profile_steps(
+    recipe: RecipeArgument = "multi30k",
+    overrides: Overrides = None,
+    phase: Annotated[str, typer.Option(help="teacher, generator or fine_tuning.")] = "teacher",
+    tokens: Annotated[int, typer.Option(help="Tokens per step and side at most.")] = 1600,
+    steps: Annotated[int, typer.Option(help="Timed steps, and as many profiled ones.")] = 16,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Profile training steps."""
+    settings = read_recipe(recipe, overrides or ())
+    model = settings.teacher_model if phase == "teacher" else settings.student_model
+    trainee = make_trainee(settings, phase, World(device=torch.device(device)))
+    trainee.module.train()
+    batches = _batches(model, tokens)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        batch = batches[done % len(batches)]
+        done += 1
+        trainee.backward([batch], 1 / int((batch.target_BT != 0).sum()))
+        trainee.step(done)
+
+    for _ in range(len(batches)):
+        step()
+    seconds = median(_timed(step, device) for _ in range(steps))
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
+    with profile(activities=activities) as profiler:
+        for _ in range(steps):
+            step()
+    shares = _shares(profiler, device)
+    pieces = median(int((batch.target_BT != 0).sum()) for batch in batches)
+    length = round(median(batch.target_BT.shape[1] for batch in batches))
+    flops = training_flops(model, length) * pieces
+    rates = {
+        "of the model's shapes": _rate(tokens, model.encoder.d_model, model.encoder.feed_forward),
+        "big": _rate(2048, 2048, 2048),
+    } | ({} if device == "cpu" else {"cuda": _rate(8192, 8192, 8192, device)})
+    rate = rates["cuda"] if device == "cuda" else rates["of the model's shapes"]
+    floor = flops / rate
+    for kind, share in shares.items():
+        print(f"{kind:26}{share:7.1%}{share * seconds * 1e3:10.1f} ms")
+    print(f"{'step':26}{seconds * 1e3:17.1f} ms, {pieces / seconds:,.0f} target pieces/s")
+    print(f"{'floor':26}{floor * 1e3:17.1f} ms, {floor / seconds:.0%} of the step")
+    told = {"recipe": settings.name, "phase": phase, "device": device, "pieces": pieces}
+    told |= {"seconds": round(seconds, 5), "floor_seconds": round(floor, 5)}
+    told |= {"gigaflops_per_second": {name: round(each / 1e9, 1) for name, each in rates.items()}}
+    print(json.dumps(told | {"shares": {kind: round(each, 4) for kind, each in shares.items()}}))
+
+
+def _batches(model: ModelConfig, tokens: int) -> list[Batch]:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "batches.npz"
+        write_batches(path, model, tokens, BATCHES)
+        with np.load(path) as file:
+            return [
+                Batch(
+                    *(
+                        torch.from_numpy(file[f"{side}_{index}"])
+                        for side in ("source", "target_in", "target")
+                    )
+                )
+                for index in range(BATCHES)
+            ]
+
+
+def _timed(step: Callable[[], None], device: str) -> float:
+    began = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _shares(profiler: profile, device: str) -> dict[str, float]:
+    """Return each kind's share of the time that operations took themselves."""
+    times = dict.fromkeys([*KINDS, "other"], 0.0)
+    for event in profiler.key_averages():
+        own = event.self_device_time_total if device == "cuda" else event.self_cpu_time_total
+        kind = next((name for name, keys in KINDS.items() if event.key in keys), "other")
+        times[kind] += own
+    total = sum(times.values())
+    return {kind: value / total for kind, value in sorted(times.items(), key=lambda each: -each[1])}
+
+
+def _rate(rows: int, inner: int, columns: int, device: str = "cpu") -> float:
+    """Return FLOP per second of a product [rows, inner] x [inner, columns]."""
+    kind = torch.bfloat16 if device == "cuda" else torch.float32
+    one, other = (
+        torch.randn(*shape, device=device, dtype=kind)
+        for shape in ((rows, inner), (inner, columns))
+    )
+    times = [_timed(lambda: torch.mm(one, other), device) for _ in range(20)]
+    return 2 * rows * inner * columns / median(times[5:])
+
+
+if __name__ == "__main__":
+    typer.run(profile_steps)
