@@ -77,7 +77,8 @@ def local_cluster(
             nonlocal started
             log = folder / f"node-{started}.log"
             sizes = (f"--num-cpus={cpus:g}", f"--object-store-memory={object_store_memory}")
-            before = _living_nodes(cluster)
+            while not (before := _living_nodes(cluster)) and "--head" not in place:
+                time.sleep(0.3)  # the dashboard is busy
             node = stack.enter_context(_node((*place, *sizes), cluster, log))
             _wait(cluster, before, node, log)
             started += 1

@@ -158,13 +158,13 @@ def _check(option: str, name: str, known: Sequence[str]) -> None:
 
 
 def _check_validation(recipe: Recipe) -> None:
-    counts = {
-        f"{key}.bleu_sentences": phase.bleu_sentences
-        for key, phase in (
-            ("generator.training", recipe.generator.training),
-            ("fine_tuning", recipe.fine_tuning),
-        )
-    }
+    phases = {"generator.training": recipe.generator.training, "fine_tuning": recipe.fine_tuning}
+    counts = {f"{key}.bleu_sentences": phase.bleu_sentences for key, phase in phases.items()}
+    for key, phase in phases.items():
+        if phase.early_stopping is not None:
+            raise ConfigError(
+                f"{key}.early_stopping: a ladder compares equal numbers of updates; take it out"
+            )
     if len(set(counts.values())) > 1 or 0 in counts.values():
         told = ", ".join(f"{key} is {count}" for key, count in counts.items())
         raise ConfigError(

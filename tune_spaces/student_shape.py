@@ -9,7 +9,7 @@ from wd.config import Recipe
 
 
 def student_shape(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
-    """Return the space of decoders that are at most as deep and wide as the teacher's.
+    """Return the space of decoders that are shallower than the teacher's, and at most as wide.
 
     Heads keep the teacher's size, so that they divide every width; a student with another width
     than its encoder does not tie all three tables.

@@ -19,6 +19,7 @@ def test_the_first_signal_is_noted(tmp_path: Path, number: signal.Signals) -> No
         os.kill(os.getpid(), number)
         assert note.exists()
         assert signal.getsignal(number) is before
+        note.unlink()  # as who acts on it might; else it would be raised here
     assert not note.exists()
     assert signal.getsignal(number) is before
 
@@ -35,6 +36,12 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), noted(tmp_path / "stop"):
         beside(wait.wait)
     wait.set()
+
+
+def test_a_signal_that_nobody_acted_on_is_raised_in_the_end(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), noted(tmp_path / "stop"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert not (tmp_path / "stop").exists()
 
 
 def test_an_old_note_is_no_wish(tmp_path: Path) -> None:

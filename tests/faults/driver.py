@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -34,6 +36,10 @@ class Driver:
             start_new_session=True,
         )
 
+    def resumed(self) -> int:
+        """Read on until training goes on; return the update that it goes on from."""
+        return int(self.read_until("teacher: going on from update").split()[-1])
+
     def read_until(self, *signs: str) -> str:
         """Read on until a line holds one of these, and return the line; '' is the end."""
         assert self._process.stdout is not None
@@ -42,6 +48,13 @@ class Driver:
             if any(sign in line for sign in signs):
                 return line
         return ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """SIGKILL this process alone."""

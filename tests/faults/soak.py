@@ -5,7 +5,7 @@
 On a local cluster of two nodes with a worker each, the recipe's teacher is trained twice: first
 undisturbed, then with a worker, the driver or a whole node killed at random times, and what is
 lost made good: another driver, another node. Prints every kill and what it cost, and in the end
-one line of JSON: updates redone, seconds lost, and how far the final weights are apart.
+one line of JSON: updates redone, seconds per kill, and how far the final weights are apart.
 """
 
 import json
@@ -80,7 +80,7 @@ def soak(
         "updates": updates,
         "kills": len(kills),
         "redone": sum(kill.update - kill.resumed for kill in kills if kill.resumed >= 0),
-        "seconds_lost": round(median(kill.seconds for kill in kills), 1) if kills else 0.0,
+        "seconds_per_kill": round(median([k.seconds for k in kills if k.seconds >= 0] or [0]), 1),
         "seconds": {"undisturbed": round(undisturbed), "disturbed": round(disturbed)},
         "loss": [each["metrics"]["validation"]["loss"] for each in losses],
         "largest_difference": _difference(one, other),

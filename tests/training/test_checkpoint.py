@@ -27,12 +27,13 @@ def go_on(module: nn.Module, updates: int, folder: CheckpointFolder) -> None:
     """Train some updates on from the newest checkpoint, and write one."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.1)
-    done, history = folder.restore(module, optimizer)
-    for number in range(done, done + updates):
+    progress = folder.restore(module, optimizer)
+    for number in range(progress.update, progress.update + updates):
         optimizer.zero_grad()
         module(torch.full((2, 3), 1.0 + number)).square().sum().backward()
         optimizer.step()
-    folder.save(done + updates, module, optimizer, history)
+    progress.update += updates
+    folder.save(progress, module, optimizer)
     folder.wait()
 
 

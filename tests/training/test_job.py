@@ -1,7 +1,9 @@
 """What must hold for a training run, of a model and of a generator."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,10 @@ def killed_at(update: int, job: TrainingJob) -> None:
     done = 0
 
     def validated(figures: dict[str, Any]) -> None:
-        nonlocal done
-        done = figures["update"]
-        if done == update:
+        if figures["update"] == update:
             raise KilledError
 
-    def asked() -> Wish:  # after each other update, since the job reports after each one
+    def asked() -> Wish:  # after each update
         nonlocal done
         done += 1
         if done == update:
@@ -84,6 +84,7 @@ def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -
     resumed, unbroken = run(broken), run(whole)
     assert equal(resumed.module, unbroken.module)
     assert equal(resumed.weights, unbroken.weights)
+    assert resumed.figures["training_seconds"] > 0
     for figure in ("published", "validation", "history"):
         assert resumed.figures[figure] == unbroken.figures[figure]
 
@@ -99,7 +100,7 @@ def test_a_run_that_is_asked_to_stop_saves_first(job: Job) -> None:
 
 def test_a_run_that_is_asked_to_save_goes_on(job: Job) -> None:
     one, other = twins(job, updates=4)
-    wishes = iter(["go on", "save", "go on"])
+    wishes = iter(["go on", "save", "go on", "go on"])
     run_job(one, World(), lambda _: None, lambda: next(wishes))
     assert [folder.name for folder in saved(one)] == ["update-00000002", "update-00000004"]
     assert equal(result_of(one).weights, run(other).weights)
@@ -118,6 +119,33 @@ def test_a_damaged_newest_checkpoint_is_skipped(job: Job, damage: str) -> None:
     with pytest.warns(UserWarning, match="damaged checkpoint"):
         resumed = run(broken)
     assert equal(resumed.weights, run(whole).weights)
+
+
+def test_a_damaged_checkpoint_is_left_out_of_averages(job: Job) -> None:
+    one, other = twins(job, average_last=3, learning_rate=1e-3)
+    run_job(other, World(), lambda _: None)
+    killed_at(12, one)
+    first = saved(one)[0] / "weights.safetensors"
+    first.write_bytes(first.read_bytes()[:-1] + b"x")
+    with pytest.warns(UserWarning, match="left out of an average"):
+        resumed = run(one)
+    states = [load_weights(each / "weights.safetensors") for each in saved(one)[1:]]
+    assert resumed.figures["published"] == result_of(other).figures["published"] == "average"
+    assert equal(resumed.module, mean_state(states))
+
+
+def test_a_kept_checkpoint_is_no_place_to_go_on_from(job: Job) -> None:
+    """If the two newest are damaged there is none, but the other ones are left as they are."""
+    one, _ = twins(job, average_last=3)
+    killed_at(12, one)
+    run(one)
+    shutil.rmtree(one.scratch / "result")
+    oldest, *newest = saved(one)
+    for each in newest:
+        (each / "weights.safetensors").unlink()
+    with pytest.warns(UserWarning, match="damaged checkpoint"):
+        killed_at(1, one)
+    assert (oldest / "weights.safetensors").is_file()
 
 
 def test_another_runs_checkpoint_is_refused(job: Job) -> None:
@@ -198,7 +226,11 @@ def test_the_moving_average_is_the_naive_one(job: Job) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_compiled_run_learns_the_same(job: Job, phase: str) -> None:
+def test_a_compiled_run_learns_the_same(
+    job: Job, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Graphs are captured as ever, but not turned into machine code, which takes a minute.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     plain, other = twins(job, phase, updates=4, dropout=0.0)
     compiled = replace(other, config=plain.config.model_copy(update={"compile": True}))
     one, two = run(plain), run(compiled)

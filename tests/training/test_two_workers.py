@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -26,25 +25,24 @@ def work(rank: int, port: int, pairs: list[tuple[TrainingJob, TrainingJob]]) -> 
     for whole, broken in pairs:
         run_job(whole, World(rank, 2), lambda _: None)
         for stop in (6, 3):  # after update 6 and, going on from 4, after update 7
-            asked, validated = killers(stop)
             with pytest.raises(KilledError):
-                run_job(broken, World(rank, 2), validated, asked)
+                run_job(broken, World(rank, 2), lambda _: None, killer(stop))
         run_job(broken, World(rank, 2), lambda _: None)
     torch.distributed.destroy_process_group()
 
 
-def killers(stop: int) -> tuple[Callable[[], Wish], Callable[[dict[str, Any]], None]]:
-    """Return two hooks, one of which is called after each update; the last call is fatal."""
+def killer(stop: int) -> Callable[[], Wish]:
+    """Return a hook that is called after each update; that many calls are fatal."""
     done = 0
 
-    def count(_: Any = None) -> Wish:
+    def count() -> Wish:
         nonlocal done
         done += 1
         if done == stop:
             raise KilledError
         return "go on"
 
-    return count, count
+    return count
 
 
 @pytest.mark.slow

@@ -163,7 +163,7 @@ class RayConfig(Config):
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:
-        if self.min_workers is not None and self.min_workers > self.workers:
+        if self.workers and self.min_workers and self.min_workers > self.workers:
             raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
         return self
 

@@ -12,7 +12,7 @@ class TrainingConfig(Config):
 
     updates: PositiveInt = 30_000
     batches_per_update: PositiveInt = 8
-    """Batches in one optimiser step, over all workers; the workers must divide it."""
+    """Batches in one optimiser step, over all workers; best a multiple of their number."""
     learning_rate: Annotated[float, Field(gt=0)] = 7e-4
     """Peak, reached after the warm-up."""
     initial_learning_rate: Annotated[float, Field(ge=0)] = 1e-7

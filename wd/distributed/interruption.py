@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM during training: save first, then stop; a second one stops at once."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -17,8 +18,8 @@ Result = TypeVar("Result")
 def noted(note: Path) -> Iterator[None]:
     """While the context lasts, turn the first signal into a file that workers can look for.
 
-    Only a process's main thread gets signals; elsewhere this does nothing. The file is gone
-    before and after.
+    Raises KeyboardInterrupt in the end if a signal came that nobody acted on. Only a process's
+    main thread gets signals; elsewhere this does nothing. The file is gone before and after.
     """
     note.unlink(missing_ok=True)
     if threading.current_thread() is not threading.main_thread():
@@ -39,11 +40,14 @@ def noted(note: Path) -> Iterator[None]:
         restore()
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
+        print("saving, then stopping; once more stops at once", file=sys.stderr, flush=True)
 
     for number in before:
         signal.signal(number, note_it)
     try:
         yield
+        if note.exists():
+            raise KeyboardInterrupt
     finally:
         restore()
         note.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Ray Train: one training job on some workers, restarted where it stopped when one is lost."""
 
+import json
 import logging
 import uuid
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from wd.distributed.runtime import ensure_ray
 from wd.training.job import OnValidation, Trained, TrainingJob, result_of, run_job
 from wd.training.loop import Interrupted, Wish, check_share
 from wd.training.world import World
+
+_LOOKS = 10
+"""So many times per progress report the workers look whether they are to stop."""
 
 
 def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None = None) -> Trained:
@@ -74,6 +78,7 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
             ),
         ),
     )
+    _failure_note(job).unlink(missing_ok=True)
     try:
         with noted(_stop_note(job)):
             outcome = beside(trainer.fit).return_value or {}
@@ -85,6 +90,8 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
         ):
             raise
         raise errors.UserError(f"training the {job.name} failed on its workers: {error}") from error
+    finally:
+        _failure_note(job).unlink(missing_ok=True)
     if outcome.get("kind") == Interrupted.__name__:
         raise Interrupted
     if "kind" in outcome:
@@ -102,31 +109,53 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), get_device())
     report: Callable[[dict[str, Any]], None] = ray.train.report
+    job, failure = settings["job"], _failure_note(settings["job"])
+    if failure.exists():
+        return dict(json.loads(failure.read_text("utf-8")))
     try:
-        run_job(settings["job"], world, report, _Wishes(settings["job"]))
+        run_job(job, world, report, _Wishes(job))
     except Interrupted:
         return {"kind": Interrupted.__name__}
     except errors.UserError as error:
-        return {"kind": type(error).__name__, "message": str(error)}
+        told = {"kind": type(error).__name__, "message": str(error)}
+        if world.size == 1:
+            return told
+        # The others may be waiting for this one: let Ray start all again, to find this.
+        partial = failure.with_name(f"{failure.name}.{world.rank}")
+        partial.write_text(json.dumps(told), "utf-8")
+        partial.rename(failure)
+        raise
     return {}
 
 
 class _Wishes:
-    """What a worker is to do: stop if the driver says so, save once if a node is to be taken."""
+    """What a worker is to do: stop if the driver says so, save once if a node is to be taken.
+
+    All workers are asked equally often, so they look at the same times.
+    """
 
     def __init__(self, job: TrainingJob) -> None:
         self._note = _stop_note(job)
+        self._every = max(1, job.config.log_every // _LOOKS)
+        self._asked = 0
         self._warned = False
 
     def __call__(self) -> Wish:
         import ray.train
         import ray.train.collective
 
+        self._asked += 1
+        if self._asked % self._every:
+            return "go on"
         # Both bring all workers the same answer.
         if ray.train.collective.broadcast_from_rank_zero(self._note.exists()):
             return "stop"
         warned, self._warned = self._warned, ray.train.get_preemption_info() is not None
         return "save" if self._warned and not warned else "go on"
+
+
+def _failure_note(job: TrainingJob) -> Path:
+    return job.scratch / "failure.json"
 
 
 def _stop_note(job: TrainingJob) -> Path:

@@ -4,8 +4,9 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,26 @@ WEIGHTS, OPTIMIZER, MOVING_AVERAGE, STATE = (
 )
 DIGESTS = "SHA256SUMS"
 """What `sha256sum --check` reads."""
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    update: int = 0
+    """Optimiser steps that are done."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The figures of each validation, among them `update`."""
+    seconds: float = 0.0
+    """That it took, all attempts together."""
+
+
+class _AnothersError(ArtifactError):
+    pass
+
+
+_DAMAGE = (ArtifactError, FileNotFoundError, ValueError)
+"""What reading a damaged checkpoint raises; a disk that fails is another matter."""
 
 
 class CheckpointFolder:
@@ -41,26 +62,27 @@ class CheckpointFolder:
 
     def save(
         self,
-        update: int,
+        progress: Progress,
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
-        history: Sequence[Mapping[str, Any]],
         *,
         moving_average: MovingAverage | None = None,
         keep: Collection[int] = (),
     ) -> None:
-        """Copy the state after `update` optimiser steps, and write it in the background.
+        """Copy the state, and write it in the background.
 
         The two newest checkpoints stay, and those of the updates `keep`; the optimiser's state
         only with the two newest. Waits for the checkpoint before, and raises what that raised.
         """
+        self.wait()
         tensors = {WEIGHTS: _copies(module.state_dict())}
         tensors[OPTIMIZER] = _copies(_moments(module, optimizer))
         if moving_average is not None:
             tensors[MOVING_AVERAGE] = _copies(moving_average.weights)
-        state = json.dumps({"update": update, "run": self._run, "history": list(history)})
-        self.wait()
-        self._pending = self._writer.submit(self._write, update, tensors, state, frozenset(keep))
+        state = json.dumps({"run": self._run, **asdict(progress)})
+        self._pending = self._writer.submit(
+            self._write, progress.update, tensors, state, frozenset(keep)
+        )
 
     def wait(self) -> None:
         """Return when everything is written; raise what went wrong."""
@@ -73,8 +95,8 @@ class CheckpointFolder:
         module: nn.Module,
         optimizer: torch.optim.Optimizer,
         moving_average: MovingAverage | None = None,
-    ) -> tuple[int, list[dict[str, Any]]]:
-        """Load the newest whole checkpoint; return its update (0: there is none) and history.
+    ) -> Progress:
+        """Load the newest whole checkpoint, and return how far that is; at 0 there is none.
 
         Raises ArtifactError if it is another run's.
         """
@@ -82,28 +104,37 @@ class CheckpointFolder:
         for folder in reversed(self._all()):
             try:
                 state = json.loads(_checked(folder, STATE).read_text("utf-8"))
+                if state.pop("run") != self._run:
+                    raise _AnothersError(
+                        f"{folder}: a checkpoint of another run, with other settings or another "
+                        f"tokenizer; remove {self._path} to start anew"
+                    )
+                if not (folder / OPTIMIZER).exists():
+                    continue  # kept for an average only
                 weights, moments, *mean = (load_weights(_checked(folder, name)) for name in names)
-            except (ArtifactError, OSError, ValueError) as error:
+            except _AnothersError:
+                raise
+            except _DAMAGE as error:
                 warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
-            if state["run"] != self._run:
-                raise ArtifactError(
-                    f"{folder}: a checkpoint of another run, with other settings or another "
-                    f"tokenizer; remove {self._path} to start anew"
-                )
             module.load_state_dict(weights)
             _load_moments(module, optimizer, moments)
             if moving_average is not None:
                 moving_average.load(mean[0])
-            return state["update"], state["history"]
-        return 0, []
+            return Progress(**state)
+        return Progress()
 
     def weights(self, updates: Collection[int]) -> list[dict[str, Tensor]]:
-        """Return the weights after these updates, as far as they were kept, oldest first."""
+        """Return the weights after these updates, oldest first, without damaged ones."""
         self.wait()
-        folders = (self._folder(update) for update in sorted(updates))
-        return [load_weights(_checked(one, WEIGHTS)) for one in folders if one.is_dir()]
+        found = []
+        for folder in map(self._folder, sorted(updates)):
+            try:
+                found.append(load_weights(_checked(folder, WEIGHTS)))
+            except _DAMAGE as error:
+                warnings.warn(f"left out of an average: {error}", stacklevel=2)
+        return found
 
     def _write(
         self,
@@ -173,6 +204,6 @@ def _load_moments(
 ) -> None:
     for name, parameter in _trained(module):
         for key in ("step", "exp_avg", "exp_avg_sq"):
-            value = moments[f"{key}/{name}"].clone()
-            # A step count that is not on the parameter's device would stall a fused optimiser.
-            optimizer.state[parameter][key] = value.to(parameter.device)
+            if (value := moments.get(f"{key}/{name}")) is not None:  # None: it had no gradient yet
+                # A step count that is not on the parameter's device would stall a fused optimiser.
+                optimizer.state[parameter][key] = value.clone().to(parameter.device)

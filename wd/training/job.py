@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -132,15 +131,13 @@ def run_job(
             _say(job.name, f"going on from update {update}")
 
     speeds: list[float] = []
-    started = time.monotonic()
     hooks = Hooks(validate=check, progress=progress, resumed=resumed, wish=wish)
     reader = ShardReader(job.train)
     with tracker.system_metrics():
-        history = train(trainee, reader, job.config, checkpoints, hooks, world)
+        done = train(trainee, reader, job.config, checkpoints, hooks, world)
     if world.rank == 0:
-        seconds = time.monotonic() - started
-        figures = _pick(job, trainee, checkpoints, history, world)
-        figures |= {"history": history, "training_seconds": seconds}
+        figures = _pick(job, trainee, checkpoints, done.history, world)
+        figures |= {"history": done.history, "training_seconds": done.seconds}
         figures["tokens_per_second"] = median(speeds) if speeds else None
         _leave_result(job, trainee, figures)
 
@@ -157,16 +154,16 @@ def _pick(
     world: World,
 ) -> dict[str, Any]:
     """Load the weights that validate best, and tell which they are; ties go to the last ones."""
-    module, last = trainee.module, history[-1]
-    figures = {name: last[name] for name in last.keys() - TOLD}
-    found = {"last": (figures, {key: each.clone() for key, each in module.state_dict().items()})}
-    for name, state in _averages(job.config, trainee, checkpoints, history):
-        module.load_state_dict(state)
-        figures = _validation(job, trainee.weights(), world)
-        _say(job.name, f"{name}: {_listed(figures)}")
-        found[name] = (figures, state)
-    published = max(found, key=lambda name: merit(found[name][0], job.config))
-    figures, state = found[published]
+    module = trainee.module
+    published = "last"
+    figures = {name: value for name, value in history[-1].items() if name not in TOLD}
+    state = {name: each.clone() for name, each in module.state_dict().items()}
+    for name, other in _averages(job.config, trainee, checkpoints, history):
+        module.load_state_dict(other)
+        found = _validation(job, trainee.weights(), world)
+        _say(job.name, f"{name}: {_listed(found)}")
+        if merit(found, job.config) > merit(figures, job.config):
+            published, figures, state = name, found, other
     module.load_state_dict(state)
     return {"published": published, "validation": figures}
 
@@ -178,9 +175,9 @@ def _averages(
     history: list[dict[str, Any]],
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield what else may be published: a name and the trained module's state."""
-    yield "average", mean_state(checkpoints.weights(last_updates(history, config)))
-    if best := best_updates(history, config):
-        yield "best", mean_state(checkpoints.weights(best))
+    for name, choose in (("average", last_updates), ("best", best_updates)):
+        if states := checkpoints.weights(choose(history, config)):
+            yield name, mean_state(states)
     if trainee.moving_average is not None:
         yield "moving average", trainee.module.state_dict() | trainee.moving_average.weights
 

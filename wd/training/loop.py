@@ -14,7 +14,7 @@ from torch import Tensor
 from wd.config import TrainingConfig
 from wd.data.batches import Batch, ShardReader
 from wd.errors import ConfigError, UserError
-from wd.training.checkpoint import CheckpointFolder
+from wd.training.checkpoint import CheckpointFolder, Progress
 from wd.training.schedule import learning_rate
 from wd.training.selection import best_updates, exhausted, last_updates
 from wd.training.trainee import Trainee
@@ -22,8 +22,6 @@ from wd.training.world import World
 
 Wish = Literal["go on", "save", "stop"]
 """What somebody outside wants; `stop` is to save and stop."""
-_ASKS = 10
-"""So many times per progress report the loop asks for a wish."""
 
 
 def go_on() -> Wish:
@@ -47,7 +45,7 @@ class Hooks:
     resumed: Callable[[int], None]
     """Before the first update of a run that goes on after this one."""
     wish: Callable[[], Wish]
-    """Every few updates; returns the same on all workers."""
+    """After every update; returns the same on all workers."""
 
 
 def train(
@@ -57,39 +55,37 @@ def train(
     checkpoints: CheckpointFolder,
     hooks: Hooks,
     world: World,
-) -> list[dict[str, Any]]:
+) -> Progress:
     """Train until `config.updates` or no more progress, from the newest checkpoint if there is one.
 
-    Returns the validations' figures. Raises ConfigError if there are fewer batches than workers,
-    UserError if too many updates in a row have no finite gradient, Interrupted on a wish.
+    Raises ConfigError if there are fewer batches than workers, UserError if too many updates in a
+    row have no finite gradient or a validation's loss is not finite, Interrupted on a wish.
     """
     check_share(config, world.size)
-    update, history = checkpoints.restore(trainee.module, trainee.optimizer, trainee.moving_average)
-    supply, meter = _Supply(reader, config, world), _Meter(config, update, world)
-    if update:
-        hooks.resumed(update)
-    ask_every = max(1, config.log_every // _ASKS)
+    progress = checkpoints.restore(trainee.module, trainee.optimizer, trainee.moving_average)
+    _check_agreement(progress.update, world)
+    if progress.update:
+        hooks.resumed(progress.update)
+    history, earlier, began = progress.history, progress.seconds, time.monotonic()
+    supply, meter = _Supply(reader, config, world), _Meter(config, progress.update, world)
 
     def save() -> None:
-        keep = {*last_updates(history, config), *best_updates(history, config)}
+        progress.seconds = earlier + time.monotonic() - began
         if world.rank == 0:
+            keep = {*last_updates(history, config), *best_updates(history, config)}
+            average = trainee.moving_average
             checkpoints.save(
-                update,
-                trainee.module,
-                trainee.optimizer,
-                history,
-                moving_average=trainee.moving_average,
-                keep=keep,
+                progress, trainee.module, trainee.optimizer, moving_average=average, keep=keep
             )
 
     try:
         trainee.module.train()
-        while update < config.updates and not exhausted(history, config):
-            batches, tokens = supply.take(update)
-            _fix_random_numbers(config.seed, update, world.rank)
+        while progress.update < config.updates and not exhausted(history, config):
+            batches, tokens = supply.take(progress.update)
+            _fix_random_numbers(config.seed, progress.update, world.rank)
             # Workers' gradients are averaged; this makes them that of the mean loss per token.
             loss = trainee.backward(batches, world.size / tokens)
-            update += 1
+            progress.update = update = progress.update + 1
             norm, skipped = trainee.step(update)
             meter.add(loss, tokens, norm, skipped)
             validates = update % config.validate_every == 0 or update == config.updates
@@ -99,14 +95,25 @@ def train(
                 history.append(_agreed(hooks.validate(update), world))
                 save()
                 trainee.module.train()
-            elif update % ask_every == 0 and (wish := hooks.wish()) != "go on":
+                meter.restart(update)
+            wish = hooks.wish()
+            if wish != "go on" and not validates:
                 save()
-                if wish == "stop":
-                    raise Interrupted
+            if wish == "stop":
+                raise Interrupted
     finally:
         supply.close()
         checkpoints.wait()
-    return history
+    return progress
+
+
+def _check_agreement(update: int, world: World) -> None:
+    """Raise RuntimeError, for which a launcher starts again, if workers read different states."""
+    told = [update]
+    if world.size > 1:
+        torch.distributed.broadcast_object_list(told, src=0, device=world.device)
+    if told[0] != update:
+        raise RuntimeError(f"rank {world.rank} found update {update}, rank 0 update {told[0]}")
 
 
 def check_share(config: TrainingConfig, workers: int) -> None:
@@ -179,9 +186,10 @@ class _Meter:
         zeros = torch.zeros(5, device=world.device)
         self._loss, self._norm, self._skipped, self._in_a_row, self._most_in_a_row = zeros
         self._pieces = torch.zeros((), device=world.device)
-        self._start(update)
+        self.restart(update)
 
-    def _start(self, update: int) -> None:
+    def restart(self, update: int) -> None:
+        """Begin a window after `update`; what came since the last one is left out."""
         for sum_ in (self._loss, self._pieces, self._norm, self._skipped, self._most_in_a_row):
             sum_.zero_()
         self._tokens = 0
@@ -203,15 +211,12 @@ class _Meter:
     def report(self, update: int, progress: Callable[[dict[str, float]], None]) -> None:
         if self._world.size > 1:
             torch.distributed.all_reduce(self._loss)
-        pieces, skipped, updates = (
-            self._pieces.item(),
-            self._skipped.item(),
-            max(update - self._update, 1),
-        )
+        pieces, skipped = self._pieces.item(), self._skipped.item()
         if self._most_in_a_row.item() >= self._config.max_skipped:
             sign = f"{self._config.max_skipped} updates in a row had no finite gradient"
             raise UserError(_diverged(update, sign))
         seconds = time.monotonic() - self._began
+        updates = update - self._update
         done = updates - skipped
         progress(
             {
@@ -224,4 +229,4 @@ class _Meter:
                 "seconds_left": seconds / updates * (self._config.updates - update),
             }
         )
-        self._start(update)
+        self.restart(update)

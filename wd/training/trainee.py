@@ -53,7 +53,7 @@ class Trainee(ABC):
         """Take optimiser step `update` (from 1) and clear the gradients.
 
         Returns, on the device, the gradient's norm before it was clipped, and 1.0 if it was not
-        finite, in which case nothing has changed, else 0.0.
+        finite, in which case the parameters have not changed, else 0.0.
         """
         (group,) = self.optimizer.param_groups
         group["lr"] = learning_rate(update, self._config)
