@@ -68,7 +68,7 @@ def assert_close(recipe: Path, other: Path) -> None:
 
 
 def test_killed_workers_are_replaced(whole: Path, broken: Path) -> None:
-    chance, update = random.Random(1), 0
+    chance, update = random.Random(1), 10  # where the first checkpoint is
     with Driver(broken, *TWO, environment=LOCAL) as driver:
         for _ in range(2):
             update += chance.randint(5, 25)
@@ -81,7 +81,7 @@ def test_killed_workers_are_replaced(whole: Path, broken: Path) -> None:
 
 @pytest.mark.parametrize("by", ["kill", "interrupt"])
 def test_a_stopped_driver_goes_on_bit_for_bit(whole: Path, broken: Path, by: str) -> None:
-    update = random.Random(by).randint(11, 50)
+    update = random.Random(by).randint(15, 50)
     with Driver(broken, *ONE, environment=LOCAL) as driver:
         assert driver.read_until(f"teacher: update {update} of"), driver.output
         if by == "kill":

@@ -49,6 +49,19 @@ def test_frozen_parameters_have_no_moments(tmp_path: Path) -> None:
     assert {name.split("/")[1] for name in moments} == {"1.weight", "1.bias"}
 
 
+def test_a_damaged_checkpoint_is_left_out_of_averages(tmp_path: Path) -> None:
+    folder, module = CheckpointFolder(tmp_path), half_frozen()
+    for _ in range(3):
+        go_on(module, 1, folder)
+    damaged, sound = sorted(tmp_path.glob("update-*"))
+    path = damaged / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.warns(UserWarning, match="left out of an average"):
+        (found,) = folder.weights([2, 3])
+    torch.testing.assert_close(found, dict(module.state_dict()))
+    assert sound.name.endswith("3")
+
+
 @pytest.mark.parametrize("learned", [(), ("output",)])
 def test_maps_that_are_not_learned_stay_as_they_start(
     job: Callable[..., TrainingJob], learned: tuple[str, ...]

@@ -121,19 +121,6 @@ def test_a_damaged_newest_checkpoint_is_skipped(job: Job, damage: str) -> None:
     assert equal(resumed.weights, run(whole).weights)
 
 
-def test_a_damaged_checkpoint_is_left_out_of_averages(job: Job) -> None:
-    one, other = twins(job, average_last=3, learning_rate=1e-3)
-    run_job(other, World(), lambda _: None)
-    killed_at(12, one)
-    first = saved(one)[0] / "weights.safetensors"
-    first.write_bytes(first.read_bytes()[:-1] + b"x")
-    with pytest.warns(UserWarning, match="left out of an average"):
-        resumed = run(one)
-    states = [load_weights(each / "weights.safetensors") for each in saved(one)[1:]]
-    assert resumed.figures["published"] == result_of(other).figures["published"] == "average"
-    assert equal(resumed.module, mean_state(states))
-
-
 def test_a_kept_checkpoint_is_no_place_to_go_on_from(job: Job) -> None:
     """If the two newest are damaged there is none, but the other ones are left as they are."""
     one, _ = twins(job, average_last=3)
