@@ -1,5 +1,9 @@
 """Training on Ray workers is training in this process."""
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +14,7 @@ import torch
 from wd.config import RayConfig
 from wd.distributed.train import fit
 from wd.errors import ConfigError, UserError
-from wd.training.job import TrainingJob
+from wd.training.job import TrainingJob, result_of
 
 Job = Callable[..., TrainingJob]
 pytestmark = pytest.mark.slow
@@ -37,6 +41,29 @@ def test_a_user_error_of_one_worker_arrives_whole(
     bad = replace(bad, held_out=replace(bad.held_out, tokenizer=tmp_path / "nothing"))
     with pytest.raises(UserError, match="nothing"):
         fit(bad, RayConfig(workers=2, cpus_per_worker=0.5))
+
+
+def test_ctrl_c_saves_and_the_same_call_goes_on(job: Job, ray_session: None) -> None:
+    asked = job("asked", updates=400, validate_every=100, log_every=10)
+    once = replace(asked, scratch=asked.scratch.with_name("once"))
+    fit(once, RayConfig(workers=0))
+    stop = threading.Thread(target=interrupt_after, args=(asked.scratch / "checkpoints", 100))
+    stop.start()
+    with pytest.raises(KeyboardInterrupt):
+        fit(asked, RayConfig(workers=1, cpus_per_worker=0.5))
+    stop.join()
+    newest = max((asked.scratch / "checkpoints").glob("update-*"))
+    assert 100 < int(newest.name.removeprefix("update-")) < 400
+    done = fit(asked, RayConfig(workers=0))
+    for name, weight in result_of(once).weights.items():
+        torch.testing.assert_close(done.weights[name], weight)
+
+
+def interrupt_after(folder: Path, update: int) -> None:
+    """Send Ctrl-C to this process as soon as there is a checkpoint of an update."""
+    while not (folder / f"update-{update:08d}").is_dir():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_batches_that_cannot_be_shared_are_refused(job: Job) -> None:

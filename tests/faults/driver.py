@@ -61,11 +61,6 @@ class Driver:
         self._process.kill()
         self._close()
 
-    def interrupt(self) -> int:
-        """Send Ctrl-C, read to the end, and return the exit status."""
-        self._process.send_signal(signal.SIGINT)
-        return self.end()
-
     def end(self) -> int:
         """Read to the end, and return the exit status."""
         self.read_until()

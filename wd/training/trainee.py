@@ -1,5 +1,6 @@
 """What a run trains: a model's own weights, or the generator that makes them (phase 1)."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -40,6 +41,8 @@ class Trainee(ABC):
         self._device = world.device
         self._shared: nn.Module = self.module
         if world.size > 1:
+            # Of a map that is held once, [1, I, O], the first stride has no meaning.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
             self._shared = DistributedDataParallel(self.module, forward_sync_buffers=False)
 
     @abstractmethod
