@@ -30,14 +30,24 @@ class Attention(nn.Module):
 
         `bias` broadcasts to [B, H, Q, M]. Returns [B, Q, E].
         """
-        q_BHQD = self._split(self.query(x_BQE))
-        k_BHMD = self._split(self.key(memory_BMF))
-        v_BHMD = self._split(self.value(memory_BMF))
+        if x_BQE is memory_BMF:
+            q_BQE, k_BME, v_BME = _project(x_BQE, self.query, self.key, self.value)
+        else:
+            q_BQE = self.query(x_BQE)
+            k_BME, v_BME = _project(memory_BMF, self.key, self.value)
+        q_BHQD, k_BHMD, v_BHMD = map(self._split, (q_BQE, k_BME, v_BME))
         mixed_BHQD = _attend(q_BHQD, k_BHMD, v_BHMD, bias)
         return self.output(mixed_BHQD.transpose(1, 2).flatten(2))
 
     def _split(self, x_BPE: Tensor) -> Tensor:
         return x_BPE.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def _project(x: Tensor, *maps: nn.Linear) -> tuple[Tensor, ...]:
+    """Apply several linear maps to one input, in one product."""
+    weight = torch.cat([each.weight for each in maps])
+    bias = None if maps[0].bias is None else torch.cat([each.bias for each in maps])
+    return functional.linear(x, weight, bias).chunk(len(maps), -1)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from wd.config import ModelConfig, StackShape
 from wd.data.schema import PAD
+from wd.model.dropout import Dropout
 from wd.model.layers import DecoderLayer, EncoderLayer
 
 
@@ -54,7 +55,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         encoder, decoder = config.encoder, config.decoder
-        self._dropout = nn.Dropout(dropout)
+        self._dropout = Dropout(dropout)
         self.source_embedding = _embedding(config.source_vocabulary, encoder.d_model)
         self.target_embedding = self.output_projection = None
         if config.tied_embeddings != "all":
