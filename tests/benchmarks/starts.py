@@ -1,10 +1,10 @@
-"""Which start of the generator learns fastest: a short phase 1 for every combination.
+"""Which start and sharing of the generator learn fastest: a short WD for every combination.
 
     python tests/benchmarks/starts.py multi30k corpus.dir=DIR --updates 100 --student tiny
 
-All have the same teacher, pseudo-data, batches and seed, and come from the ordinary generator
-stage, so that what was run once is not run again. Prints a table of validation loss (nats per
-target piece) and BLEU halfway and at the end.
+All have the same teacher, pseudo-data, batches and seed, and come from the ordinary stages, so that
+what was run once is not run again. Prints a table of validation loss (nats per target piece) and
+BLEU after each phase, best student first.
 """
 
 from itertools import product
@@ -16,6 +16,7 @@ from pipelines.context import Run
 from pipelines.generator import generator
 from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
+from pipelines.student import student as fine_tuned
 from wd.config import GroupingConfig, InitialisationConfig, overridden
 
 
@@ -26,7 +27,7 @@ def _all(config: Any, key: str) -> list[str]:
 def starts(
     recipe: RecipeArgument = "multi30k",
     overrides: Overrides = None,
-    updates: Annotated[int, typer.Option(help="Of phase 1.")] = 100,
+    updates: Annotated[int, typer.Option(help="Of each phase.")] = 100,
     student: Annotated[list[str] | None, typer.Option(help="Repeatable; default: all.")] = None,
     sharing: Annotated[list[str] | None, typer.Option(help="Repeatable; default: class.")] = None,
     maps: Annotated[list[str] | None, typer.Option(help="Repeatable; default: all.")] = None,
@@ -34,15 +35,11 @@ def starts(
     reference: Annotated[bool, typer.Option(help="Also the published code's choices.")] = False,
 ) -> None:
     """Compare starts of the generator."""
-    if updates < 2 or updates % 2:
-        raise typer.BadParameter("--updates: give an even number, to look halfway")
     base = read_recipe(recipe, overrides or ())
-    short = {
-        "generator.training.updates": updates,
-        "generator.training.warmup_updates": max(1, updates // 3),
-        "generator.training.validate_every": max(1, updates // 2),
-        "ray.workers": 0,
-    }
+    short: dict[str, Any] = {"ray.workers": 0}
+    for phase in ("generator.training", "fine_tuning"):
+        short |= {f"{phase}.updates": updates, f"{phase}.validate_every": updates}
+        short[f"{phase}.warmup_updates"] = max(1, updates // 3)
     keys = ("student", "grouping.sharing", "initialisation.maps", "initialisation.layers")
     grid = product(
         student or sorted(base.students),
@@ -60,14 +57,14 @@ def starts(
             key if key == "student" else f"generator.{key}": value for key, value in point.items()
         }
         with Run(overridden(base, short | changes)) as run:
-            history = generator(run).metrics["history"]
-        figures = (f"{entry[name]:.2f}" for name in ("loss", "bleu") for entry in history)
+            phases = [stage(run).metrics["validation"] for stage in (generator, fine_tuned)]
+        figures = [f"{phase[name]:.2f}" for name in ("loss", "bleu") for phase in phases]
         rows.append([*(point.get(key, point.get("preset", "")) for key in keys), *figures])
         print(" ".join(rows[-1]), flush=True)
-    halves = [f"{name} at {at}" for name in ("loss", "BLEU") for at in (updates // 2, updates)]
-    print("| " + " | ".join(["student", "sharing", "maps", "layers", *halves]) + " |")
+    last = [f"{name} after phase {phase}" for name in ("loss", "BLEU") for phase in (1, 2)]
+    print("| " + " | ".join(["student", "sharing", "maps", "layers", *last]) + " |")
     print("|---" * 8 + "|")
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row[0], -float(row[-1]))):
         print("| " + " | ".join(row) + " |")
 
 
