@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from resource import RUSAGE_SELF, getrusage
+from pathlib import Path
 from statistics import median
 from typing import Annotated
 
@@ -172,7 +172,9 @@ def _peak_megabytes(recipe: Recipe, kind: str, text: tuple[int, int, int], devic
         step()
     if device == "cuda":
         return round(torch.cuda.max_memory_allocated() / 1e6)
-    return round(getrusage(RUSAGE_SELF).ru_maxrss / 1e3)
+    # Linux: `getrusage` would begin with the peak of the process that started this one.
+    status = Path("/proc/self/status").read_text("utf-8")
+    return round(int(status.partition("VmHWM:")[2].split()[0]) / 1e3)
 
 
 if __name__ == "__main__":

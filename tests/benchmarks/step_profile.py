@@ -4,7 +4,8 @@
 
 Trains on random batches shaped like real ones, first timed, then under torch's profiler. The floor
 is the step's multiplications (forward and backward) over the machine's own rate, measured on
-products of the model's commonest shape and, for comparison, on big square ones. Prints the share
+products of the model's commonest shape and, for comparison, on big square ones, in the precision
+that the step takes. Prints the share
 of each kind of operation; the last line is JSON.
 """
 
@@ -25,17 +26,22 @@ from torch.profiler import ProfilerActivity, profile
 
 from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
-from wd.config import ModelConfig
+from wd.config import ModelConfig, Recipe, TrainingConfig
 from wd.data.batches import Batch
 from wd.model.sizes import training_flops
-from wd.training.world import World
+from wd.training.world import World, autocast
 
 BATCHES = 8
 KINDS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
     "attention softmax": ("aten::_softmax", "aten::_softmax_backward_data", "scaled_dot_product"),
-    "loss": ("aten::_log_softmax", "aten::_log_softmax_backward_data", "aten::nll_loss"),
-    "dropout": ("aten::native_dropout", "aten::bernoulli_", "aten::native_dropout_backward"),
+    "loss": ("aten::_log_softmax", "aten::exp", "aten::gather", "aten::scatter_add_"),
+    "dropout": (
+        "aten::native_dropout",
+        "aten::native_dropout_backward",
+        "aten::random_",
+        "aten::ge",
+    ),
     "layer norm": ("aten::native_layer_norm", "aten::native_layer_norm_backward"),
     "optimiser": ("aten::_fused_adamw_", "aten::_foreach_norm", "aten::linalg_vector_norm"),
     "embedding": ("aten::embedding", "aten::embedding_dense_backward", "aten::index_select"),
@@ -79,17 +85,19 @@ def profile_steps(
     pieces = median(int((batch.target_BT != 0).sum()) for batch in batches)
     length = round(median(batch.target_BT.shape[1] for batch in batches))
     flops = training_flops(model, length) * pieces
-    rates = {
-        "of the model's shapes": _rate(tokens, model.encoder.d_model, model.encoder.feed_forward),
-        "big": _rate(2048, 2048, 2048),
-    } | ({} if device == "cpu" else {"cuda": _rate(8192, 8192, 8192, device)})
-    rate = rates["cuda"] if device == "cuda" else rates["of the model's shapes"]
+    with autocast(_config(settings, phase).precision, torch.device(device)):
+        precision = torch.bfloat16 if torch.is_autocast_enabled(device) else torch.float32
+    shape = (tokens, model.encoder.d_model, model.encoder.feed_forward)
+    rates = {"of the model's shapes": _rate(*shape, device, precision)}
+    rates["big"] = _rate(*[2048 if device == "cpu" else 8192] * 3, device, precision)
+    rate = rates["big" if device == "cuda" else "of the model's shapes"]
     floor = flops / rate
     for kind, share in shares.items():
         print(f"{kind:26}{share:7.1%}{share * seconds * 1e3:10.1f} ms")
     print(f"{'step':26}{seconds * 1e3:17.1f} ms, {pieces / seconds:,.0f} target pieces/s")
     print(f"{'floor':26}{floor * 1e3:17.1f} ms, {floor / seconds:.0%} of the step")
     told = {"recipe": settings.name, "phase": phase, "device": device, "pieces": pieces}
+    told |= {"precision": str(precision).removeprefix("torch.")}
     told |= {"seconds": round(seconds, 5), "floor_seconds": round(floor, 5)}
     told |= {"gigaflops_per_second": {name: round(each / 1e9, 1) for name, each in rates.items()}}
     print(json.dumps(told | {"shares": {kind: round(each, 4) for kind, each in shares.items()}}))
@@ -130,9 +138,13 @@ def _shares(profiler: profile, device: str) -> dict[str, float]:
     return {kind: value / total for kind, value in sorted(times.items(), key=lambda each: -each[1])}
 
 
-def _rate(rows: int, inner: int, columns: int, device: str = "cpu") -> float:
+def _config(recipe: Recipe, phase: str) -> TrainingConfig:
+    phases = {"teacher": recipe.teacher.training, "generator": recipe.generator.training}
+    return phases.get(phase, recipe.fine_tuning)
+
+
+def _rate(rows: int, inner: int, columns: int, device: str, kind: torch.dtype) -> float:
     """Return FLOP per second of a product [rows, inner] x [inner, columns]."""
-    kind = torch.bfloat16 if device == "cuda" else torch.float32
     one, other = (
         torch.randn(*shape, device=device, dtype=kind)
         for shape in ((rows, inner), (inner, columns))

@@ -18,6 +18,7 @@ from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
 from wd.model.transformer import Transformer
 from wd.training.averaging import MovingAverage
+from wd.training.memory import keep_freed_memory
 from wd.training.objective import Objective
 from wd.training.schedule import learning_rate
 from wd.training.world import World, autocast
@@ -31,6 +32,8 @@ class Trainee(ABC):
     def __init__(
         self, module: nn.Module, config: TrainingConfig, objective: Objective, world: World
     ) -> None:
+        if world.device.type == "cpu":
+            keep_freed_memory()
         self.module = module.to(world.device)
         self.optimizer = _adam(self.module, config)
         self.moving_average = (
@@ -134,7 +137,8 @@ class GeneratorTrainee(Trainee):
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`: gradients gather on the generated weights, then go through."""
-        generated = self._shared()
+        with self._autocast():
+            generated = self._shared()
         leaves = {name: weight.detach().requires_grad_() for name, weight in generated.items()}
 
         total = torch.zeros((), device=self._device)
