@@ -181,6 +181,7 @@ def job(tmp_path: Path, held_out: HeldOut) -> Callable[..., TrainingJob]:
             "validate_every": 4,
             "average_last": 2,
             "bleu_sentences": 0,
+            "precision": "float32",  # what `auto` takes depends on the machine
             **changes,
         }
         start: dict[str, Any] = {"model": teacher}

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 UPDATES = 80
 TRAINING = {
     **{"updates": UPDATES, "batches_per_update": 2, "warmup_updates": 10, "dropout": 0.0},
+    "precision": "float32",
     **{"validate_every": 10, "log_every": 1, "bleu_sentences": 0, "average_last": 1},
 }
 LOCAL = {"RAY_AUTH_MODE": "token"}
