@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,15 @@ from wd.training.job import TrainingJob, result_of
 
 Job = Callable[..., TrainingJob]
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, as a worker does: bits depend on how many add up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_two_workers_equal_one(job: Job, ray_session: None) -> None:
@@ -43,7 +52,9 @@ def test_a_user_error_of_one_worker_arrives_whole(
         fit(bad, RayConfig(workers=2, cpus_per_worker=0.5))
 
 
-def test_ctrl_c_saves_and_the_same_call_goes_on(job: Job, ray_session: None) -> None:
+def test_ctrl_c_saves_and_the_same_call_goes_on(
+    job: Job, ray_session: None, one_thread: None
+) -> None:
     asked = job("asked", updates=400, validate_every=100, log_every=10)
     once = replace(asked, scratch=asked.scratch.with_name("once"))
     fit(once, RayConfig(workers=0))

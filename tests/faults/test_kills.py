@@ -16,7 +16,7 @@ from tests.faults.driver import Driver, kill_workers
 from wd.model.directory import load_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
-UPDATES = 80
+UPDATES = 240  # so many that a kill is noticed before they are done
 TRAINING = {
     **{"updates": UPDATES, "batches_per_update": 2, "warmup_updates": 10, "dropout": 0.0},
     "precision": "float32",
