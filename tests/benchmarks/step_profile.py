@@ -5,8 +5,7 @@
 Trains on random batches shaped like real ones, first timed, then under torch's profiler. The floor
 is the step's multiplications (forward and backward) over the machine's own rate, measured on
 products of the model's commonest shape and, for comparison, on big square ones, in the precision
-that the step takes. Prints the share
-of each kind of operation; the last line is JSON.
+that the step takes. Prints the share of each kind of operation; the last line is JSON.
 """
 
 import json
@@ -26,10 +25,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
-from wd.config import ModelConfig, Recipe, TrainingConfig
+from wd.config import ModelConfig
 from wd.data.batches import Batch
 from wd.model.sizes import training_flops
-from wd.training.world import World, autocast
+from wd.training.world import World
 
 BATCHES = 8
 KINDS = {
@@ -85,7 +84,7 @@ def profile_steps(
     pieces = median(int((batch.target_BT != 0).sum()) for batch in batches)
     length = round(median(batch.target_BT.shape[1] for batch in batches))
     flops = training_flops(model, length) * pieces
-    with autocast(_config(settings, phase).precision, torch.device(device)):
+    with trainee._autocast():
         precision = torch.bfloat16 if torch.is_autocast_enabled(device) else torch.float32
     shape = (tokens, model.encoder.d_model, model.encoder.feed_forward)
     rates = {"of the model's shapes": _rate(*shape, device, precision)}
@@ -136,11 +135,6 @@ def _shares(profiler: profile, device: str) -> dict[str, float]:
         times[kind] += own
     total = sum(times.values())
     return {kind: value / total for kind, value in sorted(times.items(), key=lambda each: -each[1])}
-
-
-def _config(recipe: Recipe, phase: str) -> TrainingConfig:
-    phases = {"teacher": recipe.teacher.training, "generator": recipe.generator.training}
-    return phases.get(phase, recipe.fine_tuning)
 
 
 def _rate(rows: int, inner: int, columns: int, device: str, kind: torch.dtype) -> float:

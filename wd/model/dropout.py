@@ -31,6 +31,6 @@ def _mask(x: Tensor, dropped: int) -> Tensor:
     """Return zeros in `dropped` of 65536 places, elsewhere what keeps the mean."""
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     draws = words.view(torch.int16)[: x.numel()].view(x.shape)
-    mask = torch.empty_like(x, requires_grad=False)
+    mask = torch.empty_like(x)
     torch.ge(draws, dropped - _LEVELS // 2, out=mask)
     return mask.mul_(_LEVELS / (_LEVELS - dropped))

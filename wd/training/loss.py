@@ -20,9 +20,9 @@ def cross_entropy(logits_BTV: Tensor, target_BT: Tensor, label_smoothing: float)
 
 
 class _CrossEntropy(Function):
-    """What `functional.cross_entropy` computes, in half the passes over N x V numbers.
+    """What `functional.cross_entropy` computes, in fewer passes over N x V numbers.
 
-    Log-probabilities are turned into the gradient, softmax - smoothed labels, where they lie.
+    The gradient, softmax - smoothed labels, is made from the log-probabilities at once.
     """
 
     @staticmethod

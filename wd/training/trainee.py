@@ -137,7 +137,7 @@ class GeneratorTrainee(Trainee):
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`: gradients gather on the generated weights, then go through."""
-        with self._autocast():
+        with self._autocast():  # the student's products round the weights no less
             generated = self._shared()
         leaves = {name: weight.detach().requires_grad_() for name, weight in generated.items()}
 
