@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,15 +14,15 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 TRAINING = {
-    "teacher": "teacher: update 10:",
-    "student/e2e-tiny-kd": "kd student: update 10:",
-    "generator": "generator: update 10:",
-    "student/e2e-tiny-wd": "wd student: update 10:",
+    "teacher": "teacher: update ",
+    "student/e2e-tiny-kd": "kd student: update ",
+    "generator": "generator: update ",
+    "student/e2e-tiny-wd": "wd student: update ",
 }
 STAGES = (
     "corpus",
     "tokenizer",
-    "shards/e2e-",
+    r"shards/e2e-[0-9a-f]{12}",
     "teacher",
     "pseudo",
     "shards/e2e-pseudo",
@@ -40,56 +39,46 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[...,
     return write_recipe(
         tmp_path_factory.mktemp("e2e"),
         name="e2e",
-        training={"updates": 30, "warmup_updates": 10, "validate_every": 5},
+        training={"updates": 60, "warmup_updates": 10, "validate_every": 5},
     )
 
 
-def start(recipe: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.run", str(recipe)],
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env={**os.environ, "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        timeout=500,
     )
 
 
-def kill_at(recipe: Path, sign: str) -> str:
-    """Start the run, and kill its driver with SIGKILL soon after its output holds `sign`.
+def killed_at(recipe: Path, stage: str) -> str:
+    """Run until `stage` is being made, and return the output.
 
-    Returns the output until then.
+    A training stage is killed when its third checkpoint is due, since only then the first is sure.
     """
-    process = start(recipe)
-    assert process.stdout is not None
-    output = ""
-    for line in process.stdout:
-        output += line
-        if sign in line:
-            time.sleep(0.3)
-            os.kill(process.pid, signal.SIGKILL)
-            break
-    else:
-        raise AssertionError(f"the run ended with {process.wait()} before it said {sign!r}")
-    process.wait()
-    process.stdout.close()
-    return output
+    sign = f"{TRAINING[stage]}15:" if stage in TRAINING else f"making  {stage}"
+    done = run("tests.e2e.run_until", sign, str(recipe))
+    assert done.returncode == -signal.SIGKILL, f"not killed at {stage}:\n{done.stdout}"
+    return done.stdout
 
 
-def finish(recipe: Path) -> str:
-    process = start(recipe)
-    output, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, output
-    return output
+def finished(recipe: Path) -> str:
+    done = run("pipelines.run", str(recipe))
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 @pytest.mark.timeout(900)
 def test_killed_finished_repeated_used(recipe: Path) -> None:
-    told = [kill_at(recipe, TRAINING.get(stage, f"making  {stage}")) for stage in STAGES]
-    output = finish(recipe)
+    told = [killed_at(recipe, stage) for stage in STAGES]
+    output = finished(recipe)
     for sign in TRAINING.values():  # what was killed in training went on from a checkpoint
-        assert "".join(told).count(sign.replace("10:", "5:")) == 1
+        assert "".join(told).count(f"{sign}5:") == 1
     root = recipe.parent / "root"
     assert "making  student/" not in output
     for word in ("teacher", "KD", "WD", "compression", "registered: e2e-tiny version 1"):
@@ -98,7 +87,7 @@ def test_killed_finished_repeated_used(recipe: Path) -> None:
     rows = {row["name"]: row for row in json.loads(report.read_text())["rows"]}
     assert rows["KD"]["parameters"] == rows["WD"]["parameters"] < rows["teacher"]["parameters"]
 
-    again = finish(recipe)
+    again = finished(recipe)
     assert "making" not in again
     assert "WD" in again
     check_tracking(root)
