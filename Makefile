@@ -41,7 +41,7 @@ bench-frameworks: install
 bench-ray: install
 	$(BIN)/python tests/benchmarks/ray_overhead.py multi30k $(ARGUMENTS)
 
-# About an hour of training with a kill every two or three minutes, beside the same undisturbed.
+# Training with more than twenty kills, beside the same undisturbed: about an hour.
 soak: install
 	$(BIN)/python -m tests.faults.soak quickstart
 

@@ -75,11 +75,12 @@ def local_cluster(
 
         def start(*place: str) -> subprocess.Popen[bytes]:
             nonlocal started
+            home = folder / str(started)  # in one folder, each node would show all nodes' logs
             log = folder / f"node-{started}.log"
             sizes = (f"--num-cpus={cpus:g}", f"--object-store-memory={object_store_memory}")
             while not (before := _living_nodes(cluster)) and "--head" not in place:
                 time.sleep(0.3)  # the dashboard is busy
-            node = stack.enter_context(_node((*place, *sizes), cluster, log))
+            node = stack.enter_context(_node((*place, *sizes, f"--temp-dir={home}"), cluster, log))
             _wait(cluster, before, node, log)
             started += 1
             return node
@@ -94,7 +95,7 @@ def local_cluster(
         cluster.token_path.write_text(secrets.token_hex(32), encoding="ascii")
         start(
             *("--head", f"--port={ports[0]}", f"--dashboard-port={ports[1]}"),
-            *(f"--dashboard-host={HOST}", f"--temp-dir={folder}"),
+            f"--dashboard-host={HOST}",
         )
         for _ in range(workers):
             cluster.add_node()

@@ -1,6 +1,6 @@
-"""An hour of training with a kill every few minutes, beside the same training undisturbed.
+"""Training with more than twenty kills, beside the same training undisturbed: about an hour.
 
-    python -m tests.faults.soak quickstart --updates 1500 --every 150
+    python -m tests.faults.soak quickstart --updates 8000 --every 90
 
 On a local cluster of two nodes with a worker each, the recipe's teacher is trained twice: first
 undisturbed, then with a worker, the driver or a whole node killed at random times, and what is
@@ -48,8 +48,8 @@ class Kill:
 def soak(
     recipe: RecipeArgument = "quickstart",
     overrides: Overrides = None,
-    updates: Annotated[int, typer.Option(help="Of the teacher.")] = 1500,
-    every: Annotated[float, typer.Option(help="Seconds between kills, on average.")] = 150.0,
+    updates: Annotated[int, typer.Option(help="Of the teacher.")] = 8000,
+    every: Annotated[float, typer.Option(help="Seconds between kills, on average.")] = 90.0,
     seed: Annotated[int, typer.Option(help="Of the kinds and times.")] = 1,
 ) -> None:
     """Kill a training run again and again."""
@@ -100,8 +100,7 @@ def _disturbed(
     chance = random.Random(seed)
     kills: list[Kill] = []
     driver = Driver(*arguments, environment=cluster.environment)
-    due = time.monotonic() + chance.uniform(0.5, 1.5) * every
-    update = done = 0
+    update, done, due = 0, 0.0, 0.0
     while line := driver.read_until("teacher: update ", "teacher: going on from update "):
         number = int(line.split("update ")[1].split()[0].rstrip(":"))
         if "going on" in line:
@@ -109,11 +108,16 @@ def _disturbed(
                 kills[-1].resumed = number
             continue
         update = number
-        if kills and kills[-1].seconds < 0:
-            if update < kills[-1].update:
+        if kills and (last := kills[-1]).seconds < 0:
+            if last.resumed < 0:  # not felt yet, or from the very beginning
+                if update < last.update:
+                    last.resumed = 0
+                last.update = max(last.update, update)
+            if last.resumed < 0 or update < last.update:
                 continue
-            kills[-1].seconds = time.monotonic() - done
-            print(json.dumps(asdict(kills[-1])), flush=True)
+            last.seconds = time.monotonic() - done
+            print(json.dumps(asdict(last)), flush=True)
+        due = due or time.monotonic() + chance.uniform(0.5, 1.5) * every  # training has begun
         if time.monotonic() < due:
             continue
         kills.append(Kill(chance.choice(KINDS), update))
