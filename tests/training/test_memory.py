@@ -13,7 +13,7 @@ if sys.argv[1] == "keep":
 
 def step():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [torch.ones(4_000_000) for _ in range(20)]
+    blocks = [torch.ones(10_000_000) for _ in range(8)]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 for _ in range(4):

@@ -18,6 +18,8 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it would print every worker's line twice
     "RAY_COLOR_PREFIX": "0",
+    # Two workers' same warning is shown once, but progress is news also after a restart.
+    "RAY_DEDUP_LOGS_ALLOW_REGEX": "(teacher|generator|student): ",
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than the default
     "RAY_DATA_LOG_LEVEL": "WARNING",  # no execution plans; the progress bar stays
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announces itself with a warning otherwise
