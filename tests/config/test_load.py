@@ -138,6 +138,13 @@ def test_a_preset_fills_what_is_not_given(path: Path) -> None:
     assert generator.training == load_recipe(path).generator.training
 
 
+def test_a_preset_can_be_taken_back(path: Path) -> None:
+    given = load_recipe(path, ["generator.preset=reference", "generator.initialisation.maps=svd"])
+    found = overridden(given, {"generator.preset": None}).generator
+    assert found == load_recipe(path, ["generator.initialisation.maps=svd"]).generator
+    assert overridden(given, {"student": "tiny"}).generator == given.generator
+
+
 def test_a_student_that_cannot_be_is_named(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"students\.tiny: heads must divide d_model, but 250"):
         load_recipe(path, ["students.tiny.decoder.d_model=250"])

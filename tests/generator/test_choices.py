@@ -13,7 +13,7 @@ from wd.errors import ConfigError
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import weight_classes
 from wd.generator.initialisation import principal, principal_in_heads, selected
-from wd.generator.transform import Direct
+from wd.generator.transform import Direct, Elementwise, Gated
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
 
@@ -21,6 +21,18 @@ Build = Callable[..., ParameterGenerator]
 Config = Callable[..., ModelConfig]
 QUERY = "self_attention.query.weight"
 INNER = "decoder.feed_forward.inner.weight"
+BLOCKS = ("self_attention", "cross_attention")
+MATRICES = (
+    "target_embedding.weight",
+    "output_projection.weight",
+    *(f"decoder.feed_forward.{module}.weight" for module in ("inner", "outer")),
+    *(
+        f"decoder.{block}.{module}.weight"
+        for block in BLOCKS
+        for module in ("query", "key", "value", "output")
+    ),
+)
+"""What changes its shape from `build`'s teacher to its TINY student."""
 
 
 def logits(config: ModelConfig, weights: dict[str, Tensor]) -> Tensor:
@@ -31,15 +43,15 @@ def logits(config: ModelConfig, weights: dict[str, Tensor]) -> Tensor:
         return torch.as_tensor(model(ids, ids))
 
 
-@pytest.mark.parametrize("same_shape", ["elementwise", "mapped"])
+@pytest.mark.parametrize("width_maps", ["changed_axes", "all"])
 @pytest.mark.parametrize("maps", ["identity", "svd", "axis"])
 def test_the_teachers_own_shape_starts_with_the_teachers_logits(
-    teacher_config: Config, same_shape: str, maps: str
+    teacher_config: Config, width_maps: str, maps: str
 ) -> None:
     teacher = teacher_config()
     weights = Transformer(teacher).state_dict()
     config = GeneratorConfig.model_validate(
-        {"grouping": {"same_shape": same_shape}, "initialisation": {"maps": maps, "gate": "exact"}}
+        {"grouping": {"width_maps": width_maps}, "initialisation": {"maps": maps, "gate": "exact"}}
     )
     generated = ParameterGenerator(teacher, teacher, weights, config).materialize()
     torch.testing.assert_close(
@@ -62,7 +74,7 @@ def test_a_shallower_student_starts_with_the_chosen_layers(
     build: Build, layers: str, sharing: str, taken: list[int]
 ) -> None:
     generator = build("small", {"sharing": sharing}, maps="identity", layers=layers)
-    teacher = generator.transformations()["decoder." + QUERY].teacher
+    teacher = generator.with_tanh()["decoder." + QUERY].teacher
     torch.testing.assert_close(
         generator.materialize()[f"decoder.layers.1.{QUERY}"],
         teacher[taken].mean(0),
@@ -160,15 +172,58 @@ def test_maps_are_shared_as_asked(build: Build, sharing: str) -> None:
     assert copies == (2 if sharing == "subset" else 1)
     expected = {"decoder.self_attention." + name for name in ("query.weight", "query.bias")}
     expected |= {"decoder.self_attention." + name for name in ("key.weight", "key.bias")}
-    assert set(users) == (expected if sharing == "stack" else {"decoder." + QUERY})
+    own = {"decoder." + QUERY, "decoder.self_attention.query.bias"}
+    assert set(users) == (expected if sharing == "stack" else own)
+
+
+@pytest.mark.parametrize(
+    ("student", "width_maps", "mapped"),
+    [
+        ("tiny", "changed_axes", ["decoder"]),
+        ("small", "changed_axes", []),
+        ("tiny", "changed_classes", ["decoder"]),
+        ("small", "changed_classes", ["decoder"]),
+        ("tiny", "mixing_axes", ["decoder"]),
+        ("small", "mixing_axes", ["decoder"]),
+        ("tiny", "all", ["encoder", "decoder"]),
+        ("small", "all", ["encoder", "decoder"]),
+    ],
+)
+def test_width_maps_are_along_the_chosen_axes(
+    build: Build, student: str, width_maps: str, mapped: list[str]
+) -> None:
+    keys = build(student, {"width_maps": width_maps}).maps.keys
+    for stack in ("encoder", "decoder"):
+        found = keys[f"{stack}.{QUERY}"]
+        assert bool(found.input) == bool(found.output) == (stack in mapped)
+        assert bool(found.layer) == (stack == "decoder")
+    from_encoder = keys["decoder.cross_attention.key.weight"]  # whose width is kept
+    assert bool(from_encoder.input) == (width_maps != "changed_axes")
+    inner = keys["decoder.feed_forward.outer.weight"].input
+    assert bool(inner) == (student == "tiny" or width_maps in ("changed_classes", "all"))
 
 
 def test_what_is_not_learned_has_no_gradient_but_is_saved(build: Build) -> None:
     generator = build("tiny", {"learned_maps": ["layer"]})
     learned = {name for name, value in generator.named_parameters() if value.requires_grad}
     frozen = set(generator.state_dict()) - learned
-    assert frozen
-    assert all(name.startswith("maps.width_maps.") for name in frozen)
+    gates = {name for name in frozen if name.endswith(".gate")}
+    assert gates == {f"parts.{name.replace('.', '/')}.gate" for name in MATRICES}
+    assert frozen > gates
+    assert all(name.startswith("maps.width_maps.") for name in frozen - gates)
+
+
+@pytest.mark.parametrize("chosen", ["vectors", "all"])
+def test_whose_gates_are_learned(build: Build, chosen: str) -> None:
+    generator = build("tiny", {"learned_gates": chosen})
+    for each in generator.classes:
+        part, vector = generator.parts[each.key], len(each.student_shape) == 1
+        if isinstance(part, Gated):
+            assert part.gate.requires_grad == (vector or chosen == "all")
+            assert part.shift.requires_grad
+        else:
+            assert isinstance(part, Elementwise)
+            assert (part.scale is not None) == (vector or chosen == "all")
 
 
 @pytest.mark.parametrize("part", ["norms", "biases", "embeddings"])
@@ -178,7 +233,7 @@ def test_a_part_can_be_copied_or_fresh(build: Build, part: str, choice: str) -> 
     direct = [each for each in generator.classes if each.part == part]
     assert direct
     for each in generator.classes:
-        assert isinstance(generator.parts[each.key], Direct) == (each in direct)
+        assert (type(generator.parts[each.key]) is Direct) == (each in direct)
     if choice == "copied":
         generated = build("small", maps="identity", layers="first").materialize()
         for name in (name for each in direct for name in each.student):
@@ -210,11 +265,10 @@ def test_the_reference_preset_is_the_published_code(teacher_config: Config) -> N
     weights = Transformer(teacher).state_dict()
     config = GeneratorConfig.model_validate({"preset": "reference"})
     generator = ParameterGenerator(teacher, student, weights, config)
-    parts = generator.transformations()
-    assert parts[INNER].gate is not None
+    parts = generator.with_tanh()
     assert torch.equal(parts[INNER].gate, torch.ones_like(parts[INNER].gate))
     assert not parts[INNER].shift.any()
-    assert parts["output_projection.weight"].gate is None
+    assert "output_projection.weight" not in parts
     layer_map = generator.maps.layer_maps[INNER.replace(".", "/")]
     assert [tuple(square.shape) for square in layer_map.squares] == [(3, 3), (3, 3)]
     torch.testing.assert_close(

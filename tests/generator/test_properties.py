@@ -22,6 +22,7 @@ from wd.training.loss import cross_entropy
 
 PIECES = 11
 PARTS = st.sampled_from(["generated", "copied", "fresh"])
+WIDTH_MAPS = st.sampled_from(["changed_axes", "mixing_axes", "changed_classes", "all"])
 
 
 @st.composite
@@ -71,8 +72,9 @@ GENERATORS = st.fixed_dictionaries(
             {
                 "sharing": st.sampled_from(["class", "subset", "stack"]),
                 "learned_maps": st.sets(st.sampled_from(["input", "output", "layer"])).map(sorted),
+                "learned_gates": st.sampled_from(["vectors", "all"]),
                 "layer_map": st.sampled_from(["plain", "factored"]),
-                "same_shape": st.sampled_from(["elementwise", "mapped"]),
+                "width_maps": WIDTH_MAPS,
                 "output_projection": st.sampled_from(["gated", "linear"]),
                 "norms": PARTS,
                 "biases": PARTS,

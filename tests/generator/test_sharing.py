@@ -12,15 +12,21 @@ from wd.generator.sharing import map_sizes, own_parameters
 
 @pytest.mark.parametrize("student", ["tiny", "uneven", "both"])
 def test_sizes_are_the_generators(build: Callable[..., ParameterGenerator], student: str) -> None:
-    for sharing, layer_map, part in product(
-        ("class", "subset", "stack"), ("plain", "factored"), ("generated", "fresh")
+    for sharing, layer_map, part, width_maps, gates in product(
+        ("class", "subset", "stack"),
+        ("plain", "factored"),
+        ("generated", "fresh"),
+        ("changed_axes", "mixing_axes", "changed_classes", "all"),
+        ("vectors", "all"),
     ):
         choices = {"sharing": sharing, "layer_map": layer_map, "norms": part}
+        choices["width_maps"], choices["learned_gates"] = width_maps, gates
         choices["output_projection"] = "linear"
         generator = build(student, choices)
         grouping = GroupingConfig.model_validate(choices)
         for each in generator.classes:
-            count = sum(one.numel() for one in generator.parts[each.key].parameters())
+            own = generator.parts[each.key].parameters()
+            count = sum(one.numel() for one in own if one.requires_grad)
             assert own_parameters(each, grouping) == count
         sizes = {each.key: each.parameters for each in map_sizes(generator.classes, grouping)}
         maps = generator.maps.by_key()

@@ -17,6 +17,7 @@ from wd.model.directory import load_weights
 from wd.training.averaging import mean_state
 from wd.training.job import TrainingJob, _trainee, result_of, run_job
 from wd.training.loop import Interrupted, Wish
+from wd.training.trainee import GeneratorTrainee, Trainee
 from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
@@ -61,6 +62,10 @@ def twins(job: Job, phase: str = "model", **changes: Any) -> tuple[TrainingJob, 
 
 def saved(job: TrainingJob) -> list[Path]:
     return sorted((job.scratch / "checkpoints").glob("update-*"))
+
+
+def learned(trainee: Trainee) -> list[Tensor]:
+    return list(trainee.optimizer.param_groups[0]["params"])
 
 
 def equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
@@ -176,9 +181,45 @@ def test_two_batches_weigh_like_one_of_both(job: Job, phase: str) -> None:
         trainee.module.zero_grad()
         for indices in batches:
             trainee.backward([reader[index] for index in indices], 1 / 100)
-        gradients.append([p.grad.clone() for p in trainee.module.parameters()])
+        gradients.append([p.grad.clone() for p in learned(trainee)])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("tied", ["none", "decoder", "all"])
+def test_generating_only_what_is_looked_up_changes_nothing(job: Job, tied: str) -> None:
+    task = job("one", "generator", dropout=0.0)
+    changes = {"tied_embeddings": tied} | ({"decoder": task.model.encoder} if tied == "all" else {})
+    trainee = _trainee(replace(task, model=task.model.model_copy(update=changes)), World())
+    assert isinstance(trainee, GeneratorTrainee)
+    reader, gradients = ShardReader(task.train), []
+    batches = [reader[0], reader[1]]
+    assert len(trainee._lookups(batches)) == {"none": 2, "decoder": 1, "all": 0}[tied]
+    for lookups in (trainee._lookups, lambda _: {}):
+        trainee._lookups = lookups  # type: ignore[method-assign]
+        trainee.module.zero_grad()
+        trainee.backward(batches, 1 / 100)
+        gradients.append([p.grad.clone() for p in learned(trainee)])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_bfloat16_rounds_products_only(job: Job, phase: str) -> None:
+    """Gradients point where float32's do, and what is trained keeps float32."""
+    task = job("one", phase, dropout=0.0)
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(4)
+        config = task.config.model_copy(update={"precision": precision})
+        trainee, reader = _trainee(replace(task, config=config), World()), ShardReader(task.train)
+        trainee.backward([reader[0], reader[1]], 1 / 100)
+        parameters = learned(trainee)
+        assert {each.grad.dtype for each in parameters} == {torch.float32}
+        gradients.append(torch.cat([each.grad.flatten() for each in parameters]))
+    exact, rounded = gradients
+    assert not torch.equal(exact, rounded)
+    assert torch.cosine_similarity(exact, rounded, dim=0) > 0.99
 
 
 @pytest.mark.parametrize("phase", PHASES)

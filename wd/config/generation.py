@@ -17,24 +17,32 @@ class GroupingConfig(Config):
     """How teacher layers are gathered into subsets, what they share, and what is learned."""
 
     sharing: Literal["class", "subset", "stack"] = "class"
-    """One set of maps per class (the paper), per student layer (the reference code), or per
-    encoder and decoder: there one layer map, and one map per axis (such as the residual stream)
-    for all the weights that read or write it."""
+    """One set of maps per class (the paper; a bias goes through its weight's output map), per
+    student layer (the reference code), or per encoder and decoder: there one layer map, and one map
+    per axis (such as the residual stream) for all the weights that read or write it."""
     encoder_subsets: tuple[PositiveInt, ...] | None = None
     """Subset sizes, first layer first; default: as even as can be."""
     decoder_subsets: tuple[PositiveInt, ...] | None = None
     learned_maps: tuple[Map, ...] = ("input", "output", "layer")
-    """The others stay as they start; W and B are always learned."""
+    """The others stay as they start."""
+    learned_gates: Literal["vectors", "all"] = "vectors"
+    """Whose W is learned; B always is. `all`: every class's, as published. `vectors`: biases' and
+    norms' only. A matrix's |tanh(T)| is below a tenth, so that its W would move S by so much of
+    what B does, at the full cost of a parameter; it stays as it starts."""
     layer_map: Literal["plain", "factored"] = "plain"
     """W_L [K, 1], or the reference code's K x K map before it, which adds no function."""
-    same_shape: Literal["elementwise", "mapped"] = "elementwise"
-    """Whether classes that keep their shape and depth do without maps."""
+    width_maps: Literal["changed_classes", "mixing_axes", "changed_axes", "all"] = "changed_classes"
+    """Along which axes weights go through a width map. `changed_classes`: all those of the classes
+    whose shape or depth changes (the paper). `mixing_axes`: of these, not the inner feed-forward
+    axis where it keeps its width, since there the activation acts on every channel alone.
+    `changed_axes`: those whose width changes. `all`: those of every class."""
     norms: Part = "generated"
     biases: Part = "generated"
     embeddings: Part = "generated"
     """The tables, the output projection among them."""
     output_projection: Literal["gated", "linear"] = "gated"
-    """`linear`: where its width changes, only a width map, without tanh, W and B."""
+    """`linear`: where its width changes, only a width map, without tanh, W and B. A projection that
+    is tied to the target embedding is that table, which is gated."""
 
 
 class InitialisationConfig(Config):
@@ -43,8 +51,8 @@ class InitialisationConfig(Config):
     maps: Literal["xavier", "identity", "svd", "axis"] = "axis"
     """Width maps. `xavier`: random. `identity`: the first channels. `svd`: the best projection of
     the class's stacked weights. `axis`: one projection per axis, the best for all weights that
-    read or write it, so that they still fit together. Along an axis that keeps its width, all but
-    `xavier` are the identity."""
+    read or write it, so that they still fit together. Along an axis that has a map and keeps its
+    width, all but `xavier` are the identity."""
     layers: Literal["mean", "first", "middle", "last", "spread"] = "spread"
     """Layer maps: the mean of the subset's layers (1 / K, as published), or one of them. `spread`:
     a layer that lies in its subset as the subset lies in the stack, so the first subset's first and
@@ -55,7 +63,12 @@ class InitialisationConfig(Config):
 
 
 REFERENCE: dict[str, dict[str, str]] = {
-    "grouping": {"sharing": "subset", "layer_map": "factored", "output_projection": "linear"},
+    "grouping": {
+        "sharing": "subset",
+        "learned_gates": "all",
+        "layer_map": "factored",
+        "output_projection": "linear",
+    },
     "initialisation": {"maps": "xavier", "layers": "mean", "gate": "reference"},
 }
 """What the paper's published code does."""
@@ -80,3 +93,11 @@ class GeneratorConfig(Config):
             key: {**values, **given[key]} if isinstance(given[key], dict) else given[key]
             for key, values in REFERENCE.items()
         }
+
+    def given(self) -> dict[str, Any]:
+        """Return the values that neither the defaults nor the preset would fill in again."""
+        tree = self.model_dump(mode="json", exclude_unset=True)
+        if self.preset == "reference":
+            for section, filled in REFERENCE.items():
+                tree[section] = {k: v for k, v in tree[section].items() if filled.get(k) != v}
+        return tree

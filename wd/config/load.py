@@ -37,7 +37,7 @@ def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return the recipe with dotted keys replaced: the form in which a sweep samples."""
     tree = recipe.model_dump(mode="json")
     # A preset fills what is not given, so what is not given must not look as if it were.
-    tree["generator"] = recipe.generator.model_dump(mode="json", exclude_unset=True)
+    tree["generator"] = recipe.generator.given()
     for key, value in changes.items():
         _put(tree, key, value)
     return validated(Recipe, tree, f"recipe {recipe.name}")

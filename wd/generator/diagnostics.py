@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from wd.generator.generator import ParameterGenerator
-from wd.generator.transform import Transformation
+from wd.generator.transform import Elementwise, Gated, Maps, rms
 
 SATURATED = 0.95
 """Beyond this |tanh(T)| less than a tenth of the gradient gets through to the maps."""
@@ -14,21 +14,20 @@ SATURATED = 0.95
 def class_figures(
     generator: ParameterGenerator, optimizer: torch.optim.Optimizer
 ) -> dict[str, dict[str, float]]:
-    """Return figures per gated class.
+    """Return figures per class with a tanh.
 
-    `saturated`: share of weights with |tanh(T)| above `SATURATED`. `norm`: root mean square of
-    the generated weights over that of the teacher's. `gradient_norm`: of W and B, from Adam's
-    running mean of squared gradients (0 before the first step).
+    `saturated`, if T is mapped: share of weights with |tanh(T)| above `SATURATED`. `norm`: root
+    mean square of the generated weights over that of the teacher's. `gradient_norm`: of the class's
+    own parameters, from Adam's running mean of squared gradients (0 before the first step).
     """
     maps = generator.maps.by_key()
     return {
         name: {
-            "saturated": float((part.squashed(maps).abs() > SATURATED).float().mean()),
-            "norm": float(part(maps).square().mean().sqrt()) / max(part.teacher_rms, 1e-12),
+            "norm": rms(torch.stack(list(part(maps)))) / max(part.teacher_rms, 1e-12),
             "gradient_norm": _gradient_norm(part, optimizer),
         }
-        for name, part in generator.transformations().items()
-        if part.gate is not None
+        | ({"saturated": _saturated(part, maps)} if isinstance(part, Gated) else {})
+        for name, part in generator.with_tanh().items()
     }
 
 
@@ -61,7 +60,11 @@ def layer_shares(generator: ParameterGenerator) -> dict[str, Tensor]:
     return shares
 
 
-def _gradient_norm(part: Transformation, optimizer: torch.optim.Optimizer) -> float:
+def _saturated(part: Gated, maps: Maps) -> float:
+    return float((part.squashed(maps).abs() > SATURATED).float().mean())
+
+
+def _gradient_norm(part: Gated | Elementwise, optimizer: torch.optim.Optimizer) -> float:
     beta = optimizer.param_groups[0]["betas"][1]
     total = 0.0
     for parameter in part.parameters():

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from wd.config import GeneratorConfig, ModelConfig
 from wd.generator.grouping import WeightClass, subset_bounds
 from wd.generator.map_set import MapSet
-from wd.generator.sharing import check_generable, choice, is_linear
-from wd.generator.transform import Direct, Transformation
+from wd.generator.sharing import MapKeys, check_generable, choice, has_learned_gate, is_linear
+from wd.generator.transform import Direct, Elementwise, Gated, Transformation
 from wd.model.transformer import Transformer
 
 
 class ParameterGenerator(nn.Module):
-    """One `Transformation` per class, and the maps that they go through.
+    """One part per class, and the maps that the parts go through.
 
-    Trainable are the maps, W and B, and what is copied or fresh by choice. The teacher's weights
-    are frozen, held once, and in neither `parameters()` nor the state dict: a generator's
+    Trainable are the maps, W and B, or E or S, and what is copied or fresh by choice. The teacher's
+    weights are frozen and in neither `parameters()` nor the state dict: a generator's
     checkpoint is loaded into a generator built on the same teacher.
     """
 
@@ -42,38 +42,49 @@ class ParameterGenerator(nn.Module):
         for each in self.classes:
             part: nn.Module
             if choices[each.name] == "generated":
-                part = self._transformation(each, weights, config)
+                part = self._generated(each, weights, config)
             elif choices[each.name] == "copied":
                 part = Direct([weights[name] for name in _firsts(each)])
             else:
                 part = Direct([fresh[name] for name in each.student])
             self.parts[each.key] = part
 
-    def materialize(self) -> dict[str, Tensor]:
-        """Return the student's weights, named as in its state dict; differentiable."""
-        maps = self.maps.by_key()
+    def materialize(self, looked_up: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return the student's weights, named as in its state dict; differentiable.
+
+        `looked_up`: table name -> the distinct rows (int64) that will be read of it; what the
+        others hold is undefined.
+        """
+        maps, looked_up = self.maps.by_key(), looked_up or {}
         student: dict[str, Tensor] = {}
         for each, part in zip(self.classes, self.parts.values(), strict=True):
-            student |= zip(each.student, part(maps).unbind(), strict=True)
+            rows = looked_up.get(each.student[0])
+            if rows is None or not part.makes_rows:
+                student |= zip(each.student, part(maps), strict=True)
+            else:
+                (made,) = part(maps, rows)
+                table = made.new_empty(each.student_shape)
+                student[each.student[0]] = table.index_copy_(0, rows, made)
         return student
 
     forward = materialize
 
-    def transformations(self) -> dict[str, Transformation]:
-        """Return class name -> transformation, of the classes that have one."""
+    def with_tanh(self) -> dict[str, Gated | Elementwise]:
+        """Return class name -> part, of the classes with a tanh."""
         parts = zip(self.classes, self.parts.values(), strict=True)
-        return {each.name: part for each, part in parts if isinstance(part, Transformation)}
+        return {each.name: part for each, part in parts if isinstance(part, Gated | Elementwise)}
 
-    def _transformation(
+    def _generated(
         self, each: WeightClass, weights: Mapping[str, Tensor], config: GeneratorConfig
-    ) -> Transformation:
-        linear = is_linear(each, config.grouping)
-        return Transformation(
-            torch.stack([weights[name] for name in each.teacher]),
-            self.maps.keys[each.name],
-            self.maps.by_key(),
-            gate_start=None if linear else config.initialisation.gate,
-        )
+    ) -> nn.Module:
+        instances = torch.stack([weights[name] for name in each.teacher])
+        keys, maps, start = self.maps.keys[each.name], self.maps.by_key(), config.initialisation
+        if is_linear(each, config.grouping):
+            return Transformation(instances, keys, maps)
+        learned_gate = has_learned_gate(each, config.grouping)
+        if keys == MapKeys():
+            return Elementwise(instances, start.gate, learned_gate=learned_gate)
+        return Gated(instances, keys, maps, start.gate, learned_gate=learned_gate)
 
 
 def _firsts(each: WeightClass) -> list[str]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from wd.config import GeneratorConfig, ModelConfig
 from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
-from wd.generator.layer_map import LayerMap
+from wd.generator.layer_map import LayerMap, mix_layers
 from wd.generator.sharing import map_keys
 from wd.generator.transform import Maps
 
@@ -77,4 +77,4 @@ class MapSet(nn.Module):
         """Return the class's teacher instances after the layer map: [S, ...]."""
         instances = torch.stack([weights[name] for name in each.teacher])
         key = self.keys[each.name].layer
-        return instances if key is None else torch.tensordot(self.layer_maps[key](), instances, 1)
+        return instances if key is None else mix_layers(self.layer_maps[key](), instances)

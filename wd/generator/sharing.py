@@ -46,23 +46,42 @@ def map_keys(weights: WeightClass, grouping: GroupingConfig) -> MapKeys:
     """Return the keys of a class' maps; classes with one key share one map.
 
     Matrices have all maps, embeddings [vocabulary, width] no vocabulary map, vectors no input
-    map; where shape and depth agree there are none, unless `grouping.same_shape` asks for them.
+    map; a bias goes through the output map of the weight that it belongs to. Which axes that keep
+    their width have one is `grouping.width_maps`' choice.
     """
     if choice(weights, grouping) != "generated":
         return MapKeys()
-    if weights.agrees and grouping.same_shape == "elementwise":
+    if weights.agrees and grouping.width_maps != "all":
         return MapKeys()
     if grouping.sharing == "stack":
         layer, axes = weights.stack, tuple(axis.replace(".", "/") for axis in weights.axes)
     else:
-        layer, axes = weights.key, (f"{weights.key}/output", f"{weights.key}/input")
+        layer, axes = weights.key, (f"{_producer(weights)}/output", f"{weights.key}/input")
     if weights.kind == "gain":  # a gain's axis is a basis' square, so it is shared with none
         axes = (f"{weights.key}/output",)
+    mapped = _mapped_axes(weights, grouping.width_maps)
     return MapKeys(
         layer=layer if max(weights.subsets) > 1 else None,
-        output=None if weights.kind == "embedding" else axes[0],
-        input=axes[1] if len(weights.axes) == 2 else None,
+        output=axes[0] if mapped[0] and weights.kind != "embedding" else None,
+        input=axes[1] if len(weights.axes) == 2 and mapped[1] else None,
     )
+
+
+def _producer(weights: WeightClass) -> str:
+    """Return the key of the weight whose outputs a bias is added to, else the class's own."""
+    return weights.key.removesuffix("bias") + "weight" if weights.part == "biases" else weights.key
+
+
+def _mapped_axes(weights: WeightClass, chosen: str) -> list[bool]:
+    """Return whether there is a width map along each axis, in the order of the weight's shape."""
+
+    def has_map(axis: str, old: int, new: int) -> bool:
+        if old != new or chosen in ("changed_classes", "all"):
+            return True
+        return chosen == "mixing_axes" and not axis.endswith(".inner")
+
+    axes = zip(weights.axes, weights.teacher_shape, weights.student_shape, strict=True)
+    return [has_map(*each) for each in axes]
 
 
 @dataclass(frozen=True)
@@ -77,11 +96,21 @@ class MapSize:
 
 
 def own_parameters(weights: WeightClass, grouping: GroupingConfig) -> int:
-    """Return the parameters that belong to a class alone: W and B, or the weights themselves."""
+    """Return the learned parameters that belong to a class alone.
+
+    B, and W if it is learned, of what is mapped; otherwise one for each weight.
+    """
     count = len(weights.student) * prod(weights.student_shape)
-    if choice(weights, grouping) != "generated":
+    if map_keys(weights, grouping) == MapKeys():
         return count
-    return 0 if is_linear(weights, grouping) else 2 * count
+    if is_linear(weights, grouping):
+        return 0
+    return 2 * count if has_learned_gate(weights, grouping) else count
+
+
+def has_learned_gate(weights: WeightClass, grouping: GroupingConfig) -> bool:
+    """Whether the class's W is learned."""
+    return grouping.learned_gates == "all" or weights.kind in ("gain", "vector")
 
 
 def is_linear(weights: WeightClass, grouping: GroupingConfig) -> bool:

@@ -136,23 +136,44 @@ class GeneratorTrainee(Trainee):
         self._forward = self._compiled(self._run)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
-        """See `Trainee.backward`: gradients gather on the generated weights, then go through."""
-        with self._autocast():  # the student's products round the weights no less
-            generated = self._shared()
-        leaves = {name: weight.detach().requires_grad_() for name, weight in generated.items()}
+        """See `Trainee.backward`.
 
+        Gradients gather on the generated weights, then go through; a single batch's go straight.
+        """
+        with self._autocast():  # the student's products round the weights no less
+            generated = self._shared(self._lookups(batches))
+        gather = len(batches) > 1
+        weights = {
+            name: weight.detach().requires_grad_() if gather else weight
+            for name, weight in generated.items()
+        }
         total = torch.zeros((), device=self._device)
         for batch in batches:
             batch = batch.to(self._device)
             with self._autocast():
-                loss = self._objective(self._student, partial(self._forward, leaves), batch)
+                loss = self._objective(self._student, partial(self._forward, weights), batch)
             (loss * scale).backward()
             total += loss.detach()
-        learned = [name for name, weight in generated.items() if weight.requires_grad]
-        torch.autograd.backward(
-            [generated[name] for name in learned], [leaves[name].grad for name in learned]
-        )
+        if gather:
+            learned = [name for name, weight in generated.items() if weight.requires_grad]
+            torch.autograd.backward(
+                [generated[name] for name in learned], [weights[name].grad for name in learned]
+            )
         return total
+
+    def _lookups(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Return the rows read of each table that serves for nothing but looking up."""
+        tied = self.module.student.tied_embeddings
+        ids = {}
+        if tied != "all":
+            ids["source_embedding.weight"] = [batch.source_BS for batch in batches]
+        if tied == "none":
+            ids["target_embedding.weight"] = [batch.target_in_BT for batch in batches]
+        rows = {
+            name: torch.cat([each.flatten() for each in read]).unique()
+            for name, read in ids.items()
+        }
+        return {name: each.to(self._device, non_blocking=True) for name, each in rows.items()}
 
     def _run(self, weights: dict[str, Tensor], *inputs: Tensor) -> Tensor:
         return functional_call(self._student, weights, inputs)
@@ -160,7 +181,7 @@ class GeneratorTrainee(Trainee):
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
         """Return the materialised student."""
-        return self.module.materialize()
+        return {name: each.detach() for name, each in self.module.materialize().items()}
 
 
 def _adam(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
