@@ -10,7 +10,7 @@ is JSON: median seconds per optimiser step, peak memory, and the ratios to fine-
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Annotated
 
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from pipelines.options import Overrides, RecipeArgument
@@ -28,6 +28,7 @@ from wd.config import Recipe
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import subset_bounds
+from wd.generator.initialisation import gate
 from wd.model.transformer import Transformer
 from wd.training.loss import cross_entropy
 from wd.training.objective import Objective
@@ -70,8 +71,54 @@ def bench(
     print(json.dumps(told))
 
 
+class NaiveGenerator(nn.Module):
+    """Makes every instance on its own, the layer map last, and has W and B for each.
+
+    Its maps are those of the generator that it is compared with.
+    """
+
+    def __init__(
+        self, generator: ParameterGenerator, weights: Mapping[str, Tensor], gate_start: str
+    ) -> None:
+        super().__init__()
+        self.student, self.classes = generator.student, generator.classes
+        self.maps = generator.maps
+        for each in self.classes:
+            instances = torch.stack([weights[name] for name in each.teacher])
+            self.register_buffer(each.key, instances, persistent=False)
+        with torch.no_grad():
+            starts = [gate(t, gate_start) for _, t in self._instances()]
+        self.gates = nn.ParameterList(starts)
+        self.shifts = nn.ParameterList(map(torch.zeros_like, starts))
+
+    def materialize(self) -> dict[str, Tensor]:
+        """See `ParameterGenerator.materialize`."""
+        made = zip(self._instances(), self.gates, self.shifts, strict=True)
+        return {name: t.tanh() * w + b for (name, t), w, b in made}
+
+    def _instances(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield each student instance's name and T."""
+        maps = self.maps.by_key()
+        shared_by_none = any(len(width) > 1 for width in maps.widths.values())
+        for each in self.classes:
+            keys = self.maps.keys[each.name]
+            for subset, (first, end) in enumerate(subset_bounds(each.subsets)):
+                stacked, copy = [], subset if shared_by_none else 0
+                for t in getattr(self, each.key)[first:end]:
+                    if keys.input is not None:
+                        t = t @ maps.widths[keys.input][copy]
+                    if keys.output is not None:
+                        t = maps.widths[keys.output][copy].T @ t
+                    stacked.append(t)
+                if keys.layer is None:
+                    (t,) = stacked
+                else:
+                    t = torch.stack(stacked, -1) @ maps.layers[keys.layer]()[subset, first:end]
+                yield each.student[subset], t
+
+
 class NaiveTrainee(GeneratorTrainee):
-    """Generates anew at every forward pass, instance by instance, the layer map last."""
+    """Generates anew at every forward pass."""
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`."""
@@ -79,39 +126,12 @@ class NaiveTrainee(GeneratorTrainee):
         for batch in batches:
             batch = batch.to(self._device)
             inputs = (batch.source_BS, batch.target_in_BT)
-            weights = _naive_weights(self.module)
             with self._autocast():
-                logits = functional_call(self._student, weights, inputs)
+                logits = functional_call(self._student, self.module.materialize(), inputs)
                 loss = cross_entropy(logits, batch.target_BT, self._config.label_smoothing)
             (loss * scale).backward()
             total += loss.detach()
         return total
-
-
-def _naive_weights(generator: ParameterGenerator) -> dict[str, Tensor]:
-    # Where there are no maps the generator holds tanh(T); another tanh costs what the first did.
-    maps, parts = generator.maps.by_key(), generator.transformations()
-    shared_by_none = any(len(width) > 1 for width in maps.widths.values())
-    student = {}
-    for each in generator.classes:
-        part, keys = parts[each.name], generator.maps.keys[each.name]
-        for subset, (first, end) in enumerate(subset_bounds(each.subsets)):
-            stacked, copy = [], subset if shared_by_none else 0
-            for layer in range(first, end):
-                t = part.teacher[layer]
-                if keys.input is not None:
-                    t = t @ maps.widths[keys.input][copy]
-                if keys.output is not None:
-                    t = maps.widths[keys.output][copy].T @ t
-                stacked.append(t)
-            t = torch.stack(stacked, -1)
-            t = (
-                t.squeeze(-1)
-                if keys.layer is None
-                else t @ maps.layers[keys.layer]()[subset, first:end]
-            )
-            student[each.student[subset]] = t.tanh() * part.gate[subset] + part.shift[subset]
-    return student
 
 
 def _stepper(
@@ -149,12 +169,13 @@ def make_trainee(recipe: Recipe, kind: str, world: World) -> Trainee:
         return ModelTrainee(Transformer(model, config.dropout), config, objective, world)
     config = recipe.generator.training
     objective = Objective(config.label_smoothing)
-    teacher = Transformer(recipe.teacher_model).state_dict()
-    generator = ParameterGenerator(
-        recipe.teacher_model, recipe.student_model, teacher, recipe.generator
-    )
-    trainee = NaiveTrainee if kind == "naive" else GeneratorTrainee
-    return trainee(generator, config, objective, world)
+    weights = Transformer(recipe.teacher_model).state_dict()
+    teacher, student = recipe.teacher_model, recipe.student_model
+    generator = ParameterGenerator(teacher, student, weights, recipe.generator)
+    if kind == "naive":
+        naive = NaiveGenerator(generator, weights, recipe.generator.initialisation.gate)
+        return NaiveTrainee(naive, config, objective, world)
+    return GeneratorTrainee(generator, config, objective, world)
 
 
 def _timed(step: Callable[[], None], device: str) -> float:

@@ -32,6 +32,9 @@ def starts(
     sharing: Annotated[list[str] | None, typer.Option(help="Repeatable; default: class.")] = None,
     maps: Annotated[list[str] | None, typer.Option(help="Repeatable; default: all.")] = None,
     layers: Annotated[list[str] | None, typer.Option(help="Repeatable; default: all.")] = None,
+    width_maps: Annotated[
+        list[str] | None, typer.Option(help="Repeatable; default: changed_classes.")
+    ] = None,
     reference: Annotated[bool, typer.Option(help="Also the published code's choices.")] = False,
 ) -> None:
     """Compare starts of the generator."""
@@ -40,10 +43,12 @@ def starts(
     for phase in ("generator.training", "fine_tuning"):
         short |= {f"{phase}.updates": updates, f"{phase}.validate_every": updates}
         short[f"{phase}.warmup_updates"] = max(1, updates // 3)
-    keys = ("student", "grouping.sharing", "initialisation.maps", "initialisation.layers")
+    keys = ("student", "grouping.sharing", "grouping.width_maps")
+    keys += ("initialisation.maps", "initialisation.layers")
     grid = product(
         student or sorted(base.students),
         sharing or _all(GroupingConfig, "sharing")[:1],
+        width_maps or _all(GroupingConfig, "width_maps")[:1],
         maps or _all(InitialisationConfig, "maps"),
         layers or _all(InitialisationConfig, "layers"),
     )
@@ -62,8 +67,8 @@ def starts(
         rows.append([*(point.get(key, point.get("preset", "")) for key in keys), *figures])
         print(" ".join(rows[-1]), flush=True)
     last = [f"{name} after phase {phase}" for name in ("loss", "BLEU") for phase in (1, 2)]
-    print("| " + " | ".join(["student", "sharing", "maps", "layers", *last]) + " |")
-    print("|---" * 8 + "|")
+    print("| " + " | ".join(["student", "sharing", "width maps", "maps", "layers", *last]) + " |")
+    print("|---" * 9 + "|")
     for row in sorted(rows, key=lambda row: (row[0], -float(row[-1]))):
         print("| " + " | ".join(row) + " |")
 
