@@ -5,7 +5,8 @@
 All take the same batches, in turn, after a warm-up: phase 1 and fine-tuning through the real
 training code, and a generator that makes every instance on its own, in the paper's order of
 steps, at every forward pass. Peak memory is of a process that runs that kind alone. The last line
-is JSON: median seconds per optimiser step, peak memory, and the ratios to fine-tuning.
+is JSON: median seconds per optimiser step, peak memory, and the median ratio to fine-tuning's step
+of the same turn, which a machine that slows down for a while moves least.
 """
 
 import json
@@ -67,7 +68,10 @@ def bench(
     medians = {kind: round(median(times), 4) for kind, times in seconds.items()}
     told = {"recipe": settings.name, "student": settings.student, "device": device}
     told |= {"tokens": tokens, "batches": batches, "seconds": medians, "peak_megabytes": memory}
-    told["ratio"] = {kind: round(medians[kind] / medians["fine_tuning"], 3) for kind in KINDS[1:]}
+    turns = {kind: zip(seconds[kind], seconds["fine_tuning"], strict=True) for kind in KINDS[1:]}
+    told["ratio"] = {
+        kind: round(median(one / other for one, other in pairs), 3) for kind, pairs in turns.items()
+    }
     print(json.dumps(told))
 
 

@@ -10,7 +10,7 @@ from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
 from wd.generator.layer_map import LayerMap, mix_layers
 from wd.generator.sharing import map_keys
-from wd.generator.transform import Maps
+from wd.generator.transform import Maps, product_dtype
 
 
 class MapSet(nn.Module):
@@ -45,8 +45,9 @@ class MapSet(nn.Module):
             self._add_width_maps(each, start)
 
     def by_key(self) -> Maps:
-        """Return the maps that transformations look up."""
-        return Maps(dict(self.layer_maps.items()), dict(self.width_maps.items()))
+        """Return the maps that transformations look up, rounded once for all that share them."""
+        widths = {key: maps.to(product_dtype(maps)) for key, maps in self.width_maps.items()}
+        return Maps(dict(self.layer_maps.items()), widths)
 
     def _add_layer_map(self, each: WeightClass, config: GeneratorConfig) -> None:
         key = self.keys[each.name].layer

@@ -29,6 +29,12 @@ class Maps(NamedTuple):
     """[C, teacher width, student width]."""
 
 
+def product_dtype(tensor: Tensor) -> torch.dtype:
+    """Return what autocast would round a tensor to in a product, else its own dtype."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+
+
 class Direct(nn.Module):
     """Student instances that are trained directly: copied from the teacher, or fresh."""
 
@@ -74,10 +80,10 @@ class Transformation(nn.Module):
         if keys.input is not None and self._input_first:
             t = _through(t, maps.widths[keys.input])
         if keys.output is not None:
-            t = _through(t.transpose(1, 2), maps.widths[keys.output]).transpose(1, 2)
+            t = _outputs_through(t, maps.widths[keys.output])
         if keys.input is not None and not self._input_first:
             t = _through(t, maps.widths[keys.input])
-        return t.contiguous()  # W is laid out like T, and checkpoints hold plain rows
+        return t
 
     def forward(self, maps: Maps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """Return the student's S instances: [o, i], or [o] for vectors.
@@ -87,13 +93,13 @@ class Transformation(nn.Module):
         return _apart(self.mapped(maps, rows).to(self.teacher.dtype))
 
     def _multiplied(self) -> Tensor:
-        """Return the teacher as products take it: what autocast would round anew every time."""
-        device = self.teacher.device.type
-        if not torch.is_autocast_enabled(device):
+        """Return the teacher as products take it, rounded once for all steps."""
+        dtype = product_dtype(self.teacher)
+        if dtype == self.teacher.dtype:
             return self.teacher
-        taken = self.teacher.device, torch.get_autocast_dtype(device)
+        taken = self.teacher.device, dtype
         if self._rounded is None or (self._rounded.device, self._rounded.dtype) != taken:
-            self._rounded = self.teacher.to(taken[1])
+            self._rounded = self.teacher.to(dtype)
         return self._rounded
 
     def _is_input_cheaper(self, maps: Maps) -> bool:
@@ -117,6 +123,17 @@ def _through(t: Tensor, maps: Tensor) -> Tensor:
     return (t.flatten(0, 1) @ maps.squeeze(0)).unflatten(0, t.shape[:2])
 
 
+def _outputs_through(t: Tensor, maps: Tensor) -> Tensor:
+    """Map the outputs: [S, O, R] through [C, O, o] to [S, o, R], as `_through` does.
+
+    Subsets lie side by side for a shared map, so that rows are copied and nothing is transposed.
+    """
+    if len(maps) > 1:
+        return maps.transpose(1, 2) @ t
+    beside = t.transpose(0, 1).flatten(1)
+    return (maps.squeeze(0).T @ beside).unflatten(1, (t.shape[0], t.shape[2])).transpose(0, 1)
+
+
 class Gated(Transformation):
     """S = tanh(T) * W + B."""
 
@@ -131,7 +148,7 @@ class Gated(Transformation):
         super().__init__(instances, keys, maps)
         self.teacher_rms = rms(instances)
         with torch.no_grad():
-            t = self.mapped(maps)
+            t = self.mapped(maps).contiguous()
         self.gate = nn.Parameter(gate(t, gate_start), requires_grad=learned_gate)
         self.shift = nn.Parameter(torch.zeros_like(t))
 
