@@ -235,9 +235,10 @@ class Recipe(Config):
         """Return how a student is trained: equal updates in total for all methods.
 
         A generated student has had phase 1, so it gets phase 2's updates; the others get both
-        phases' updates, with the warm-up of training from scratch.
+        phases' updates, and start like phase 1 and end like phase 2.
         """
         if method == "wd":
             return self.fine_tuning
-        phases = (self.generator.training, self.fine_tuning)
-        return phases[0].model_copy(update={"updates": sum(phase.updates for phase in phases)})
+        first, last = self.generator.training, self.fine_tuning
+        both = {"updates": first.updates + last.updates, "decay": last.decay}
+        return first.model_copy(update=both)

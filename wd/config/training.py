@@ -17,6 +17,9 @@ class TrainingConfig(Config):
     """Peak, reached after the warm-up."""
     initial_learning_rate: Annotated[float, Field(ge=0)] = 1e-7
     warmup_updates: PositiveInt = 4000
+    decay: Literal["inverse_sqrt", "linear", "cosine"] = "inverse_sqrt"
+    """Of the rate after the warm-up. `inverse_sqrt`: as published, the same for any number of
+    updates. `linear`, `cosine`: to zero at the last update."""
     adam_betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
