@@ -2,17 +2,19 @@
 
     python tests/benchmarks/phase_one.py wmt14-ende-base student=tiny --tokens 4096
 
-All take the same batches, in turn, after a warm-up: phase 1 and fine-tuning through the real
-training code, and a generator that makes every instance on its own, in the paper's order of
-steps, at every forward pass. Peak memory is of a process that runs that kind alone. The last line
-is JSON: median seconds per optimiser step, peak memory, and the median ratio to fine-tuning's step
-of the same turn, which a machine that slows down for a while moves least.
+All take the same batches, in turn, after a warm-up, each kind in a process of its own: phase 1 and
+fine-tuning through the real training code, and a generator that makes every instance on its own,
+in the paper's order of steps, at every forward pass. The last line is JSON: median seconds per
+optimiser step, peak memory, and the median ratio to fine-tuning's step of the same turn, which a
+machine that slows down for a while moves least.
 """
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -51,20 +53,21 @@ def bench(
     """Time phase 1, as it is and naively, against fine-tuning."""
     settings = read_recipe(recipe, overrides or ())
     text = (max(1, tokens // batches // length), length, batches)
-    runs = {kind: _stepper(settings, kind, text, device) for kind in KINDS}
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for step in range(steps + 1):
-        for kind, run in runs.items():
-            took = _timed(run, device)
-            if step:  # the first is the warm-up
-                seconds[kind].append(took)
-            print(f"step {step}  {kind:12}{took:8.3f} s", flush=True)
-    del runs
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
-        memory = {
-            kind: alone.submit(_peak_megabytes, settings, kind, text, device).result()
+    with ExitStack() as stack:
+        runs = {
+            kind: stack.enter_context(
+                ProcessPoolExecutor(1, get_context("spawn"), _begin, (settings, kind, text, device))
+            )
             for kind in KINDS
         }
+        for step in range(steps + 2):
+            for kind, run in runs.items():
+                took = run.submit(_timed_step).result()
+                if step > 1:  # the first two are the warm-up
+                    seconds[kind].append(took)
+                print(f"step {step}  {kind:12}{took:8.3f} s", flush=True)
+        memory = {kind: run.submit(_peak_megabytes).result() for kind, run in runs.items()}
     medians = {kind: round(median(times), 4) for kind, times in seconds.items()}
     told = {"recipe": settings.name, "student": settings.student, "device": device}
     told |= {"tokens": tokens, "batches": batches, "seconds": medians, "peak_megabytes": memory}
@@ -138,9 +141,12 @@ class NaiveTrainee(GeneratorTrainee):
         return total
 
 
-def _stepper(
-    recipe: Recipe, kind: str, text: tuple[int, int, int], device: str
-) -> Callable[[], None]:
+_step: Callable[[], None]
+"""What this process times."""
+
+
+def _begin(recipe: Recipe, kind: str, text: tuple[int, int, int], device: str) -> None:
+    """Make `_step`, an optimiser step of a kind."""
     torch.manual_seed(1)
     world = World(device=torch.device(device))
     sentences, length, count = text
@@ -150,15 +156,31 @@ def _stepper(
     ]
     trainee = make_trainee(recipe, kind, world)
     trainee.module.train()
+    update = itertools.count(1)
 
     def step() -> None:
         trainee.backward(batches, 1 / (sentences * length * count))
-        nonlocal update
-        update += 1
-        trainee.step(update)
+        trainee.step(next(update))
+        if device == "cuda":
+            torch.cuda.synchronize()
 
-    update = 0
-    return step
+    global _step
+    _step = step
+
+
+def _timed_step() -> float:
+    began = time.perf_counter()
+    _step()
+    return time.perf_counter() - began
+
+
+def _peak_megabytes() -> int:
+    """Return this process's peak of resident memory (CPU) or of allocated memory (CUDA)."""
+    if torch.cuda.is_initialized():
+        return round(torch.cuda.max_memory_allocated() / 1e6)
+    # Linux: `getrusage` would begin with the peak of the process that started this one.
+    status = Path("/proc/self/status").read_text("utf-8")
+    return round(int(status.partition("VmHWM:")[2].split()[0]) / 1e3)
 
 
 def make_trainee(recipe: Recipe, kind: str, world: World) -> Trainee:
@@ -180,26 +202,6 @@ def make_trainee(recipe: Recipe, kind: str, world: World) -> Trainee:
         naive = NaiveGenerator(generator, weights, recipe.generator.initialisation.gate)
         return NaiveTrainee(naive, config, objective, world)
     return GeneratorTrainee(generator, config, objective, world)
-
-
-def _timed(step: Callable[[], None], device: str) -> float:
-    began = time.perf_counter()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
-def _peak_megabytes(recipe: Recipe, kind: str, text: tuple[int, int, int], device: str) -> int:
-    """Return this process's peak of resident memory (CPU) or of allocated memory (CUDA)."""
-    step = _stepper(recipe, kind, text, device)
-    for _ in range(2):
-        step()
-    if device == "cuda":
-        return round(torch.cuda.max_memory_allocated() / 1e6)
-    # Linux: `getrusage` would begin with the peak of the process that started this one.
-    status = Path("/proc/self/status").read_text("utf-8")
-    return round(int(status.partition("VmHWM:")[2].split()[0]) / 1e3)
 
 
 if __name__ == "__main__":
