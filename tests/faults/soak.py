@@ -14,8 +14,11 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -53,6 +56,7 @@ def soak(
     seed: Annotated[int, typer.Option(help="Of the kinds and times.")] = 1,
 ) -> None:
     """Kill a training run again and again."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves no cluster behind
     folder = Path(tempfile.mkdtemp(prefix="wd-soak-"))
     whole, broken = folder / "whole", folder / "broken"
     settings = [
@@ -65,14 +69,20 @@ def soak(
         node = cluster.add_node()
         settings.append(f"ray.address={cluster.address}")
         began = time.monotonic()
-        driver = Driver(recipe, *settings, f"root={whole}", environment=cluster.environment)
-        if driver.end() != 0:
-            raise SystemExit(driver.output)
+        with Driver(recipe, *settings, f"root={whole}", environment=cluster.environment) as driver:
+            if driver.end() != 0:
+                raise SystemExit(driver.output)
         undisturbed = time.monotonic() - began
         for stage in PREPARED:
             shutil.copytree(whole / stage, broken / stage)
         began = time.monotonic()
-        kills = _disturbed(cluster, node, [recipe, *settings, f"root={broken}"], every, seed)
+        arguments = [recipe, *settings, f"root={broken}"]
+        with ExitStack() as drivers:
+
+            def start() -> Driver:
+                return drivers.enter_context(Driver(*arguments, environment=cluster.environment))
+
+            kills = _disturbed(cluster, node, start, every, seed)
         disturbed = time.monotonic() - began
     (one,), (other,) = (list(root.glob("teacher/*")) for root in (whole, broken))
     losses = [json.loads((each / "manifest.json").read_text()) for each in (one, other)]
@@ -92,14 +102,14 @@ def soak(
 def _disturbed(
     cluster: LocalCluster,
     node: subprocess.Popen[bytes],
-    arguments: list[str],
+    start: Callable[[], Driver],
     every: float,
     seed: int,
 ) -> list[Kill]:
     """Run to the end, with kills."""
     chance = random.Random(seed)
     kills: list[Kill] = []
-    driver = Driver(*arguments, environment=cluster.environment)
+    driver = start()
     update, done, due = 0, 0.0, 0.0
     while line := driver.read_until("teacher: update ", "teacher: going on from update "):
         number = int(line.split("update ")[1].split()[0].rstrip(":"))
@@ -127,7 +137,7 @@ def _disturbed(
             kill_workers()
         elif kills[-1].kind == "driver":
             driver.kill()
-            driver = Driver(*arguments, environment=cluster.environment)
+            driver = start()
         else:
             os.killpg(node.pid, signal.SIGKILL)
             node = cluster.add_node()
