@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wd.evaluation.compare import TestSet
     from wd.evaluation.report import Report
 
-VERSION = 1
+VERSION = 2
 
 
 def evaluation(run: Run) -> Artifact:
@@ -88,7 +88,10 @@ def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: 
     from wd.evaluation.report import write_report
 
     report, texts = compare(
-        [System(name, model.path, model.name) for name, model in models.items()],
+        [
+            System(name, model.path, model.name, model.metrics["published"])
+            for name, model in models.items()
+        ],
         test_set(recipe, text),
         recipe.evaluation,
         title=f"{recipe.name}, student {recipe.student}",

@@ -25,7 +25,7 @@ from wd.errors import ConfigError
 if TYPE_CHECKING:
     from wd.evaluation.ladder import Ladder
 
-VERSION = 1
+VERSION = 2
 METHODS: tuple[Method, ...] = get_args(Method)
 STARTS = (*get_args(InitialisationConfig.model_fields["maps"].annotation), "reference")
 
@@ -207,13 +207,14 @@ def _climb(
             seed=place.seed,
             folder=one.student.path,
             artifact=one.student.name,
+            published=one.student.metrics["published"],
             training_seconds=sum(phase.metrics["training_seconds"] for phase in one.phases),
             curve=joined(phase.metrics["history"] for phase in one.phases),
         )
         for place, one in made.items()
     ]
     told, texts = climb(
-        System("teacher", first.path, first.name),
+        System("teacher", first.path, first.name, first.metrics["published"]),
         entrants,
         test_set(recipe, text),
         recipe.evaluation,

@@ -13,7 +13,7 @@ from wd.config import ModelConfig, TrainingConfig
 if TYPE_CHECKING:  # torch is imported where a stage does its work
     from wd.training.job import Trained
 
-VERSION = 1
+VERSION = 2
 """Of the training loop: raise it when the same job would give other weights."""
 
 

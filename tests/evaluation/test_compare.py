@@ -31,7 +31,7 @@ def systems(
     }
     for name, model in models.items():
         save_model(tmp_path / name, model.config, model.state_dict(), tokenizer_folder)
-    return [System(name, tmp_path / name, f"student/{name}-0") for name in models]
+    return [System(name, tmp_path / name, f"student/{name}-0", "last") for name in models]
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_target_tokens_are_counted_with_their_end_markers(
 
 
 def test_an_empty_test_set_is_refused_before_any_model_is_loaded(tmp_path: Path) -> None:
-    absent = [System("teacher", tmp_path / "absent", "")]
+    absent = [System("teacher", tmp_path / "absent", "", "last")]
     with pytest.raises(DataError, match="no lines"):
         compare(absent, TestSet([], [], "en", "de"), SETTINGS, title="", baseline="teacher")
 
 
 def test_a_missing_model_is_refused(tmp_path: Path, test_set: TestSet) -> None:
-    absent = [System("teacher", tmp_path / "absent", "")]
+    absent = [System("teacher", tmp_path / "absent", "", "last")]
     with pytest.raises(ArtifactError, match="absent"):
         compare(absent, test_set, SETTINGS, title="", baseline="teacher")

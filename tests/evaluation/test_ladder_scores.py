@@ -40,13 +40,14 @@ def systems(
                     seed=seed,
                     folder=tmp_path / name,
                     artifact=f"student/{name}",
+                    published="last",
                     training_seconds=1.0,
                     curve=((10, float(seed)),),
                 )
             )
     for name, model in models.items():
         save_model(tmp_path / name, model.config, model.state_dict(), tokenizer_folder)
-    return System("teacher", tmp_path / "teacher", "teacher/t"), entrants
+    return System("teacher", tmp_path / "teacher", "teacher/t", "last"), entrants
 
 
 @pytest.fixture

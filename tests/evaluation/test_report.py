@@ -27,6 +27,7 @@ def _row(name: str, parameters: int, bleu: float, p: float | None) -> Row:
     return Row(
         name=name,
         artifact=f"student/{name}-0123456789ab",
+        published="average",
         quality=Quality(bleu=bleu, bleu_signature="tok:13a", chrf=55.5, chrf_signature="nc:6"),
         parameters=parameters,
         compression=parameters / 60_000_000,

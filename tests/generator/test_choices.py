@@ -285,3 +285,13 @@ def test_a_student_of_another_kind_is_refused(teacher_config: Config) -> None:
     for change in ({"norm": "post"}, {"activation": "gelu"}, {"biases": False}):
         with pytest.raises(ConfigError, match=r"the student has .* and its teacher"):
             weight_classes(teacher_config(), teacher_config(**change), GroupingConfig())
+
+
+def test_one_table_from_two_widths_is_refused(teacher_config: Config) -> None:
+    teacher = teacher_config()
+    wider = teacher.decoder.model_copy(update={"d_model": 2 * teacher.decoder.d_model})
+    uneven = teacher.model_copy(update={"decoder": wider, "tied_embeddings": "none"})
+    student = teacher.model_copy(update={"tied_embeddings": "all"})
+    with pytest.raises(ConfigError, match="one table serves both stacks"):
+        weight_classes(uneven, student, GroupingConfig())
+    weight_classes(teacher, student, GroupingConfig())

@@ -45,7 +45,7 @@ def models(draw: st.DrawFn) -> dict[str, Any]:
         "norm": draw(st.sampled_from(["pre", "post"])),
         "tied_embeddings": draw(st.sampled_from(["none", "decoder", "all"])),
         "biases": draw(st.booleans()),
-        "activation": "gelu",
+        "activation": draw(st.sampled_from(["relu", "gelu"])),
         "source_vocabulary": PIECES,
         "target_vocabulary": PIECES,
     }
@@ -56,7 +56,7 @@ def pairs(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     """A teacher, and a student that mostly can be generated from it."""
     teacher, student = draw(models()), draw(models())
     if draw(st.integers(0, 5)):
-        student |= {"norm": teacher["norm"], "biases": teacher["biases"]}
+        student |= {key: teacher[key] for key in ("norm", "biases", "activation")}
         for stack in ("encoder", "decoder"):
             layers = min(student[stack]["layers"], teacher[stack]["layers"])
             student[stack] = {**student[stack], "layers": layers}
@@ -81,7 +81,8 @@ GENERATORS = st.fixed_dictionaries(
                 "embeddings": PARTS,
             },
             optional={
-                "decoder_subsets": st.lists(st.integers(1, 3), min_size=1, max_size=3),
+                f"{stack}_subsets": st.lists(st.integers(1, 3), min_size=1, max_size=3)
+                for stack in ("encoder", "decoder")
             },
         ),
         "initialisation": st.fixed_dictionaries(

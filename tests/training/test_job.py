@@ -150,14 +150,19 @@ def test_another_runs_checkpoint_is_refused(job: Job) -> None:
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("rate", [1e-3, 5e-2])
-def test_the_result_is_the_better_of_mean_and_last(job: Job, phase: str, rate: float) -> None:
+def test_the_result_is_the_best_of_mean_and_single_ones(job: Job, phase: str, rate: float) -> None:
     done = job("one", phase, learning_rate=rate)
     result = run(done)
-    assert [folder.name for folder in saved(done)] == ["update-00000008", "update-00000012"]
-    states = [load_weights(folder / "weights.safetensors") for folder in saved(done)]
-    candidates = {"average": mean_state(states), "last": states[-1]}
+    history = result.figures["history"]
+    best = min(history, key=lambda figures: figures["loss"])["update"]
+    states = {
+        int(each.name[7:]): load_weights(each / "weights.safetensors") for each in saved(done)
+    }
+    assert states.keys() == {best, 8, 12}
+    candidates = {"average": mean_state([states[8], states[12]]), "last": states[12]}
+    candidates["best"] = states[best]
     assert equal(result.module, candidates[result.figures["published"]])
-    assert result.figures["validation"]["loss"] <= result.figures["history"][-1]["loss"]
+    assert result.figures["validation"]["loss"] <= min(each["loss"] for each in history)
 
 
 def test_no_progress_stops_the_run_and_the_best_is_published(job: Job) -> None:
@@ -169,6 +174,26 @@ def test_no_progress_stops_the_run_and_the_best_is_published(job: Job) -> None:
     assert len(losses) == best + 3 < 100
     assert figures["published"] == "best"
     assert figures["validation"]["loss"] == losses[best]
+
+
+def test_the_best_checkpoint_is_kept_and_published_where_nothing_is_better(job: Job) -> None:
+    # The rate rises to where everything is undone.
+    task = job("one", updates=40, learning_rate=2.0, warmup_updates=40, average_last=1)
+    result = run(task)
+    losses = {entry["update"]: entry["loss"] for entry in result.figures["history"]}
+    best = min(losses, key=lambda update: losses[update])
+    assert best < 40
+    assert result.figures["published"] == "best"
+    assert result.figures["validation"]["loss"] == losses[best]
+    kept = load_weights(task.scratch / f"checkpoints/update-{best:08}" / "weights.safetensors")
+    assert equal(result.module, kept)
+
+
+def test_a_result_that_is_left_already_stays(job: Job) -> None:
+    task = job("one")
+    found = run(task)
+    run_job(task, World(), lambda _: None)
+    assert equal(run(task).module, found.module)
 
 
 @pytest.mark.parametrize("phase", PHASES)

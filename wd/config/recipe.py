@@ -21,6 +21,8 @@ from wd.config.training import ObjectiveConfig, TrainingConfig
 
 Method = Literal["scratch", "kd", "copy", "wd"]
 """How a student is made; all get equal updates in total."""
+_START = ("learning_rate", "initial_learning_rate", "warmup_updates")
+"""What a training's first updates depend on."""
 
 
 class FilterConfig(Config):
@@ -234,11 +236,13 @@ class Recipe(Config):
     def student_training(self, method: Method) -> TrainingConfig:
         """Return how a student is trained: equal updates in total for all methods.
 
-        A generated student has had phase 1, so it gets phase 2's updates; the others get both
-        phases' updates, and start like phase 1 and end like phase 2.
+        A generated student has had phase 1, so it is trained as `fine_tuning` says. So are the
+        others, but for both phases' updates, and with the rate and the warm-up of phase 1.
         """
         if method == "wd":
             return self.fine_tuning
         first, last = self.generator.training, self.fine_tuning
-        both = {"updates": first.updates + last.updates, "decay": last.decay}
-        return first.model_copy(update=both)
+        changes = {key: getattr(first, key) for key in _START} | {
+            "updates": first.updates + last.updates
+        }
+        return last.model_copy(update=changes)

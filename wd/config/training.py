@@ -37,7 +37,7 @@ class TrainingConfig(Config):
     """The published weights are the mean of this many last checkpoints, or the last one's where
     those validate better."""
     average_best: Annotated[int, Field(ge=0)] = 0
-    """Also try the mean of this many best checkpoints."""
+    """Also try the mean of this many best checkpoints; 0: the best one."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Also try the exponential moving average of the weights, with this decay per update."""
     best_metric: Literal["loss", "bleu", "chrf"] = "loss"

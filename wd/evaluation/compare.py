@@ -23,6 +23,8 @@ class System:
     folder: Path
     """Its model directory."""
     artifact: str
+    published: str
+    """Which of its training's weights these are."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def _rows(
         Row(
             name=system.name,
             artifact=system.artifact,
+            published=system.published,
             quality=score(texts[system.name], test.references, language),
             parameters=sizes[system.name],
             compression=sizes[system.name] / sizes[reference],

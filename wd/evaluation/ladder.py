@@ -35,6 +35,8 @@ class Student(Config):
     seed: int
     artifact: str
     """Where its model comes from: `stage/label-hash`."""
+    published: str
+    """Which of its training's weights these are: `last`, `average`, `best`, `moving average`."""
     quality: Quality
     """On the test set."""
     p_value: float | None

@@ -36,6 +36,8 @@ class Entrant:
     folder: Path
     """Its model directory."""
     artifact: str
+    published: str
+    """Which of its training's weights these are."""
     training_seconds: float
     curve: Curve
 
@@ -164,6 +166,7 @@ def _students(
             rung=one.rung,
             seed=one.seed,
             artifact=one.artifact,
+            published=one.published,
             quality=score(texts[one.artifact], test.references, language),
             p_value=tested(one),
             training_seconds=one.training_seconds,

@@ -21,6 +21,8 @@ class Row(Config):
     name: str
     artifact: str
     """Where its model comes from: `stage/label-hash`."""
+    published: str
+    """Which of its training's weights these are: `last`, `average`, `best`, `moving average`."""
     quality: Quality
     parameters: int
     compression: float
@@ -136,7 +138,8 @@ def read_report(folder: Path) -> Report:
 
 
 def _caption(report: Report) -> str:
+    weights = ", ".join(f"{row.name} {row.published}" for row in report.rows)
     return (
         f"compression and speed-up: against {report.reference}; p: BLEU against {report.baseline}; "
-        f"{report.settings}"
+        f"weights: {weights}; {report.settings}"
     )

@@ -138,6 +138,14 @@ def _check_feasible(teacher: ModelConfig, student: ModelConfig) -> None:
                 "needs the same"
             )
 
+    widths = teacher.encoder.d_model, teacher.decoder.d_model
+    if student.tied_embeddings == "all" and widths[0] != widths[1]:
+        raise ConfigError(
+            "tied_embeddings: the student's one table serves both stacks, so both must come from "
+            f"one width, but the teacher's encoder has d_model {widths[0]} and its decoder "
+            f"{widths[1]}"
+        )
+
 
 def _role(name: str) -> str:
     layered = _LAYER.fullmatch(name)

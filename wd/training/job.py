@@ -176,7 +176,8 @@ def _averages(
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield what else may be published: a name and the trained module's state."""
     for name, choose in (("average", last_updates), ("best", best_updates)):
-        if states := checkpoints.weights(choose(history, config)):
+        chosen = choose(history, config)
+        if chosen != [history[-1]["update"]] and (states := checkpoints.weights(chosen)):
             yield name, mean_state(states)
     if trainee.moving_average is not None:
         yield "moving average", trainee.module.state_dict() | trainee.moving_average.weights
@@ -195,6 +196,8 @@ def _fingerprint(job: TrainingJob) -> str:
 
 
 def _leave_result(job: TrainingJob, trainee: Trainee, figures: dict[str, Any]) -> None:
+    if result_of(job) is not None:
+        return  # left before another worker was lost
     partial = job.scratch / ".result.partial"
     partial.mkdir(parents=True, exist_ok=True)
     save_weights(partial / "weights.safetensors", trainee.weights())

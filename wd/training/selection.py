@@ -16,8 +16,8 @@ def merit(figures: Mapping[str, Any], config: TrainingConfig) -> float:
 
 
 def best_updates(history: History, config: TrainingConfig) -> list[int]:
-    """Return the updates whose mean may be published, the best one first."""
-    count = max(config.average_best, 1 if config.early_stopping else 0)
+    """Return the updates whose mean may be published, the best one first; by default only that."""
+    count = max(config.average_best, 1)
     ranked = sorted(history, key=lambda figures: -merit(figures, config))
     return [figures["update"] for figures in ranked[:count]]
 
