@@ -1,12 +1,16 @@
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +24,8 @@ from wd.tracking import (
     open_tracker,
     tracking_place,
 )
+from wd.training.job import TrainingJob, result_of, run_job
+from wd.training.world import World
 
 RECIPE = Recipe(name="it's", source_language="en", target_language="de")
 
@@ -30,9 +36,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("server")
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a server while the context lasts; yields its address, and its process group's leader."""
     uri = f"http://127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [
@@ -56,10 +62,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 time.sleep(0.25)
         else:
             pytest.fail("the MLflow server did not start")
-        yield uri
+        yield uri, process
     finally:
-        os.killpg(process.pid, 9)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as (uri, _):
+        yield uri
 
 
 @pytest.fixture(params=["file", pytest.param("server", marks=pytest.mark.slow)])
@@ -98,6 +111,34 @@ def test_what_is_logged_can_be_read(recipe: Recipe, tmp_path: Path) -> None:
     assert [file.path for file in client.list_artifacts(stage.run_id, "notes")] == [
         "notes/note.txt"
     ]
+
+
+@pytest.mark.slow
+def test_training_goes_on_without_the_server(
+    tmp_path: Path,
+    job: Callable[..., TrainingJob],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with mlflow_server(tmp_path) as (uri, process):
+        recipe = RECIPE.model_copy(update={"tracking": TrackingConfig(uri=uri)})
+
+        def validated(figures: dict[str, Any]) -> None:
+            if figures["update"] == 8:
+                os.killpg(process.pid, signal.SIGKILL)
+
+        def track() -> None:
+            with open_tracker(recipe, tmp_path) as run:
+                task = replace(job("one", "generator"), tracker=run.handle())
+                run_job(task, World(), validated)
+
+        with pytest.raises(TrackingError, match=uri):  # the run's end is not tracked either
+            track()
+    found = result_of(job("one"))
+    assert found is not None
+    assert [each["update"] for each in found.figures["history"]] == [4, 8, 12]
+    assert f"not tracked: tracking.uri {uri}" in capfd.readouterr().err
 
 
 def test_the_machine_s_load_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """Tracking: MLflow runs for a pipeline, its stages and its trials, or nothing at all."""
 
+from wd.tracking.beside import Beside, beside
 from wd.tracking.opening import attach, open_tracker, tracking_place
 from wd.tracking.runs import MLflowTracker, connect
 from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle, TrackingError
 
 __all__ = [
+    "Beside",
     "MLflowTracker",
     "NullTracker",
     "Status",
@@ -12,6 +14,7 @@ __all__ = [
     "TrackerHandle",
     "TrackingError",
     "attach",
+    "beside",
     "connect",
     "open_tracker",
     "tracking_place",

@@ -10,12 +10,12 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wd.tracking.tracker import Status, Tracker, TrackerHandle
+from wd.tracking.tracker import Status, Tracker, TrackerHandle, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,14 +38,15 @@ class MLflowTracker:
     def log_params(self, params: Mapping[str, Any]) -> None:  # noqa: D102
         from mlflow.entities import Param
 
-        known = self._client.get_run(self.run_id).data.params
-        new = [
-            Param(_valid(key), str(value)[:_MAX_PARAM_LENGTH])
-            for key, value in _flat(params, ".")
-            if _valid(key) not in known
-        ]
-        for start in range(0, len(new), _MAX_PARAMS):
-            self._client.log_batch(self.run_id, params=new[start : start + _MAX_PARAMS])
+        with reached(self._client):
+            known = self._client.get_run(self.run_id).data.params
+            new = [
+                Param(_valid(key), str(value)[:_MAX_PARAM_LENGTH])
+                for key, value in _flat(params, ".")
+                if _valid(key) not in known
+            ]
+            for start in range(0, len(new), _MAX_PARAMS):
+                self._client.log_batch(self.run_id, params=new[start : start + _MAX_PARAMS])
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:  # noqa: D102
         from mlflow.entities import Metric
@@ -56,25 +57,29 @@ class MLflowTracker:
             for key, value in _flat(metrics, "/")
             if isinstance(value, Real) and not isinstance(value, bool)
         ]
-        for start in range(0, len(numbers), _MAX_METRICS):
-            self._client.log_batch(self.run_id, metrics=numbers[start : start + _MAX_METRICS])
+        with reached(self._client):
+            for start in range(0, len(numbers), _MAX_METRICS):
+                self._client.log_batch(self.run_id, metrics=numbers[start : start + _MAX_METRICS])
 
     def log_file(self, path: Path, folder: str = "") -> None:  # noqa: D102
-        self._client.log_artifact(self.run_id, str(path), folder or None)
+        with reached(self._client):
+            self._client.log_artifact(self.run_id, str(path), folder or None)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:  # noqa: D102
         from mlflow.entities import RunTag
 
-        self._client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
+        with reached(self._client):
+            self._client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
     @contextmanager
     def system_metrics(self) -> Iterator[None]:  # noqa: D102
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        monitor = SystemMetricsMonitor(
-            self.run_id, resume_logging=True, tracking_uri=self._handle.uri
-        )
-        monitor.start()
+        with reached(self._client):
+            monitor = SystemMetricsMonitor(
+                self.run_id, resume_logging=True, tracking_uri=self._handle.uri
+            )
+            monitor.start()
         try:
             yield
         finally:
@@ -83,7 +88,9 @@ class MLflowTracker:
     @contextmanager
     def child(self, name: str, key: str) -> Iterator[Tracker]:  # noqa: D102
         experiment = self._handle.experiment_id
-        run_id = resume_or_create(self._client, experiment, name, key, {PARENT_TAG: self.run_id})
+        parent = {PARENT_TAG: self.run_id}
+        with reached(self._client):
+            run_id = resume_or_create(self._client, experiment, name, key, parent)
         with ended(self._client, run_id):
             handle = TrackerHandle(self._handle.uri, experiment, run_id)
             yield MLflowTracker(self._client, handle)
@@ -103,10 +110,23 @@ def connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # else it tries for minutes
     from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def reached(client: "MlflowClient") -> Iterator[None]:
+    """Raise TrackingError for what MLflow and its transport raise."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TrackingError(f"tracking.uri {client.tracking_uri}: {reason}") from error
 
 
 def _digest(key: str) -> str:
@@ -138,13 +158,13 @@ def ended(client: "MlflowClient", run_id: str) -> Iterator[None]:
     """End the run with the body: FINISHED, FAILED on an error, KILLED when interrupted."""
     try:
         yield
-    except Exception:
-        client.set_terminated(run_id, "FAILED")
+    except BaseException as error:
+        # Ctrl-C and SystemExit are no Exceptions; what went wrong matters more than its record.
+        with suppress(Exception):
+            client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    except BaseException:  # Ctrl-C, SystemExit
-        client.set_terminated(run_id, "KILLED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
+    with reached(client):
+        client.set_terminated(run_id, "FINISHED")
 
 
 def _end_running(client: "MlflowClient", experiment: str, run: Any, status: Status) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from wd.generator.diagnostics import class_figures, layer_mixes, layer_shares
 from wd.generator.plots import mixes_svg, shares_svg
-from wd.tracking import Tracker
+from wd.tracking import Beside
 from wd.training.trainee import GeneratorTrainee
 
 FOLDER = "diagnostics"
 
 
-def diagnose(trainee: GeneratorTrainee, tracker: Tracker, scratch: Path, update: int) -> None:
+def diagnose(trainee: GeneratorTrainee, tracker: Beside, scratch: Path, update: int) -> None:
     """Track figures per class, and draw the layer mixes and where each student layer comes from.
 
     The pictures are `layer-mixes.svg` (if layers are mixed at all) and `origins.svg` below

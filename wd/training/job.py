@@ -24,7 +24,7 @@ from wd.data.batches import ShardReader
 from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_model, load_transformer, load_weights, save_weights
 from wd.model.transformer import Transformer
-from wd.tracking import TrackerHandle, attach
+from wd.tracking import Beside, TrackerHandle, attach, beside
 from wd.training.averaging import mean_state
 from wd.training.checkpoint import CheckpointFolder
 from wd.training.diagnosis import diagnose
@@ -103,9 +103,19 @@ def run_job(
     `on_validation` is called on every worker; only rank 0 gets figures, the others {}. `wish` is
     the loop's hook.
     """
+    with beside(attach(job.tracker if world.rank == 0 else None)) as tracker:
+        _run(job, world, on_validation, wish, tracker)
+
+
+def _run(
+    job: TrainingJob,
+    world: World,
+    on_validation: OnValidation,
+    wish: Callable[[], Wish],
+    tracker: Beside,
+) -> None:
     trainee = _trainee(job, world)
     checkpoints = CheckpointFolder(job.scratch / "checkpoints", _fingerprint(job))
-    tracker = attach(job.tracker if world.rank == 0 else None)
 
     def check(update: int) -> dict[str, Any]:
         if world.rank:
@@ -133,8 +143,7 @@ def run_job(
     speeds: list[float] = []
     hooks = Hooks(validate=check, progress=progress, resumed=resumed, wish=wish)
     reader = ShardReader(job.train)
-    with tracker.system_metrics():
-        done = train(trainee, reader, job.config, checkpoints, hooks, world)
+    done = train(trainee, reader, job.config, checkpoints, hooks, world)
     if world.rank == 0:
         figures = _pick(job, trainee, checkpoints, done.history, world)
         figures |= {"history": done.history, "training_seconds": done.seconds}
