@@ -1,6 +1,7 @@
 """A training command as a process of its own that is watched and killed."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -72,13 +73,16 @@ class Driver:
         return self._process.wait()
 
 
-def kill_workers() -> int:
-    """SIGKILL every training worker that this process has started; return how many."""
+def kill_a_worker(chance: random.Random) -> bool:
+    """SIGKILL one of the training workers that this process has started; return if there was one.
+
+    The others are left waiting for its gradients.
+    """
     children = psutil.Process().children(recursive=True)
-    workers = [each for each in children if _is_worker(each)]
-    for each in workers:
-        each.kill()
-    return len(workers)
+    workers = sorted((each for each in children if _is_worker(each)), key=lambda each: each.pid)
+    if workers:
+        chance.choice(workers).kill()
+    return bool(workers)
 
 
 def _is_worker(process: psutil.Process) -> bool:

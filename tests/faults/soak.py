@@ -28,7 +28,7 @@ import typer
 
 from cluster.local import LocalCluster, local_cluster
 from pipelines.options import Overrides, RecipeArgument
-from tests.faults.driver import Driver, kill_workers
+from tests.faults.driver import Driver, kill_a_worker
 from wd.model.directory import load_weights
 
 KINDS = ("worker", "driver", "node")
@@ -134,7 +134,7 @@ def _disturbed(
         done = time.monotonic()
         due = done + chance.uniform(0.5, 1.5) * every
         if kills[-1].kind == "worker":
-            kill_workers()
+            kill_a_worker(chance)
         elif kills[-1].kind == "driver":
             driver.kill()
             driver = start()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cluster.local import LocalCluster, local_cluster
-from tests.faults.driver import Driver, kill_workers
+from tests.faults.driver import Driver, kill_a_worker
 from wd.model.directory import load_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
@@ -68,11 +68,12 @@ def assert_close(recipe: Path, other: Path) -> None:
         torch.testing.assert_close(weight, expected[name], rtol=1e-3, atol=1e-4)
 
 
-def test_killed_workers_are_replaced(whole: Path, broken: Path) -> None:
-    update = random.Random(1).randint(15, 50)
+def test_a_killed_worker_is_replaced(whole: Path, broken: Path) -> None:
+    chance = random.Random(1)
+    update = chance.randint(15, 50)
     with Driver(broken, *TWO, environment=LOCAL) as driver:
         assert driver.read_until(f"teacher: update {update} of"), driver.output
-        assert kill_workers()
+        assert kill_a_worker(chance)
         assert update - 10 <= driver.resumed() < UPDATES
         assert driver.end() == 0, driver.output
     assert_close(broken, whole)
@@ -93,11 +94,12 @@ def test_a_killed_driver_goes_on_bit_for_bit(whole: Path, broken: Path) -> None:
 def test_a_run_goes_on_without_a_lost_node(
     whole: Path, broken: Path, cluster: LocalCluster
 ) -> None:
+    update = random.Random(3).randint(15, 50)
     node = cluster.add_node()
     elastic = ("ray.workers=2", "ray.min_workers=1", "ray.cpus_per_worker=0.7")
     address = f"ray.address={cluster.address}"
     with Driver(broken, *elastic, address, environment=cluster.environment) as driver:
-        assert driver.read_until("teacher: update 25 of"), driver.output
+        assert driver.read_until(f"teacher: update {update} of"), driver.output
         os.killpg(node.pid, signal.SIGKILL)
         assert driver.resumed() < UPDATES
         assert driver.end() == 0, driver.output
