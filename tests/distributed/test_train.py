@@ -52,6 +52,15 @@ def test_a_user_error_of_one_worker_arrives_whole(
         fit(bad, RayConfig(workers=2, cpus_per_worker=0.5))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_that_do_not_see_the_data_are_told(
+    job: Job, tmp_path: Path, ray_session: None, workers: int
+) -> None:
+    away = replace(job("away"), train=(tmp_path / "elsewhere",))
+    with pytest.raises(UserError, match=r"has no .*elsewhere: put root on a file system that all"):
+        fit(away, RayConfig(workers=workers, cpus_per_worker=0.5))
+
+
 def test_ctrl_c_saves_and_the_same_call_goes_on(
     job: Job, ray_session: None, one_thread: None
 ) -> None:

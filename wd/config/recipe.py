@@ -185,7 +185,8 @@ class Recipe(Config):
     source_language: str
     target_language: str
     root: str = "artifacts"
-    """Where artifacts go: a folder, or an s3:// or gs:// address."""
+    """Where artifacts go: a folder that all nodes share, or an s3:// or gs:// address; then what is
+    being made, and what is read, is below XDG_CACHE_HOME, which they must share instead."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     shards: ShardsConfig = ShardsConfig()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import platform
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,10 @@ from wd.training.job import OnValidation, Trained, TrainingJob, result_of, run_j
 from wd.training.loop import Interrupted, Wish, check_share
 from wd.training.world import World
 
+_SHARE = (
+    "put root on a file system that all nodes share; if it is an object store's address, set "
+    "XDG_CACHE_HOME to such a folder on all of them"
+)
 _LOOKS = 10
 """So many times per progress report the workers look whether they are to stop."""
 
@@ -110,6 +115,8 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     world = World(context.get_world_rank(), context.get_world_size(), get_device())
     report: Callable[[dict[str, Any]], None] = ray.train.report
     job, failure = settings["job"], _failure_note(settings["job"])
+    if unseen := _unseen(job, world):
+        return {"kind": "UserError", "message": unseen}
     if failure.exists():
         return dict(json.loads(failure.read_text("utf-8")))
     try:
@@ -126,6 +133,16 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
         partial.rename(failure)
         raise
     return {}
+
+
+def _unseen(job: TrainingJob, world: World) -> str:
+    """Return, on all workers alike, what is wrong if one of them does not see the job's data."""
+    absent = [folder for folder in (*job.train, job.held_out.shards) if not folder.is_dir()]
+    told = [f"{platform.node()} has no {absent[0]}" if absent else ""]
+    if world.size > 1:
+        told *= world.size
+        torch.distributed.all_gather_object(told, told[0])
+    return next((f"{each}: {_SHARE}" for each in told if each), "")
 
 
 class _Wishes:
