@@ -29,13 +29,15 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# ARGUMENTS="..." goes to each of the following commands; their files say what they take.
+
 # What a generator step costs beside a fine-tuning step; ends in one line of JSON.
 bench: install
-	$(BIN)/python tests/benchmarks/phase_one.py
+	$(BIN)/python tests/benchmarks/phase_one.py wmt14-ende-base $(ARGUMENTS)
 
 # Training speed beside MarianMT, eole and JoeyNMT, each in an environment made on first use.
 bench-frameworks: install
-	$(BIN)/python tests/benchmarks/frameworks.py
+	$(BIN)/python tests/benchmarks/frameworks.py wmt14-ende-base $(ARGUMENTS)
 
 # Ray Train beside a bare loop: make bench-ray ARGUMENTS="corpus.dir=DIR root=ROOT"
 bench-ray: install
@@ -43,7 +45,7 @@ bench-ray: install
 
 # Training with more than twenty kills, beside the same undisturbed: about an hour.
 soak: install
-	$(BIN)/python -m tests.faults.soak quickstart
+	$(BIN)/python -m tests.faults.soak quickstart $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -130,12 +130,14 @@ def test_equal_updates_for_every_student(path: Path) -> None:
     assert recipe.student_training("wd").updates == 12
 
 
-def test_students_without_phase_1_start_like_it_and_end_like_phase_2(path: Path) -> None:
+def test_students_without_phase_1_start_like_it_and_go_on_like_phase_2(path: Path) -> None:
     changes = ["generator.training.warmup_updates=7", "fine_tuning.warmup_updates=3"]
-    recipe = load_recipe(path, [*changes, "fine_tuning.decay=linear"])
+    changes += ["fine_tuning.decay=linear", "fine_tuning.ema_decay=0.9"]
+    recipe = load_recipe(path, changes)
     for method in ("scratch", "kd", "copy"):
         training = recipe.student_training(method)
-        assert (training.warmup_updates, training.decay) == (7, "linear")
+        assert training.warmup_updates == 7
+        assert (training.decay, training.ema_decay) == ("linear", 0.9)
 
 
 def test_a_preset_fills_what_is_not_given(path: Path) -> None:
