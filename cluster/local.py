@@ -78,7 +78,7 @@ def local_cluster(
             home = folder / str(started)  # in one folder, each node would show all nodes' logs
             log = folder / f"node-{started}.log"
             sizes = (f"--num-cpus={cpus:g}", f"--object-store-memory={object_store_memory}")
-            while not (before := _living_nodes(cluster)) and "--head" not in place:
+            while not (before := living_nodes(cluster)) and "--head" not in place:
                 time.sleep(0.3)  # the dashboard is busy
             node = stack.enter_context(_node((*place, *sizes, f"--temp-dir={home}"), cluster, log))
             _wait(cluster, before, node, log)
@@ -156,14 +156,15 @@ def _wait(
     """Return when the dashboard knows a living node that was not there before."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and node.poll() is None:
-        if _living_nodes(cluster) - before:
+        if living_nodes(cluster) - before:
             return
         time.sleep(0.3)
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
     raise UserError(f"a Ray node did not come up within {_START_SECONDS:.0f} s: {' | '.join(said)}")
 
 
-def _living_nodes(cluster: LocalCluster) -> set[str]:
+def living_nodes(cluster: LocalCluster) -> set[str]:
+    """Return the nodes' ids; none while the dashboard does not answer."""
     request = urllib.request.Request(f"{cluster.dashboard}/api/v0/nodes?limit=1000")
     token = cluster.token_path.read_text(encoding="ascii")
     request.add_header("Authorization", f"Bearer {token}")

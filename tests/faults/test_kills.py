@@ -4,6 +4,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cluster.local import LocalCluster, local_cluster
+from cluster.local import LocalCluster, living_nodes, local_cluster
 from tests.faults.driver import Driver, kill_a_worker
 from wd.model.directory import load_weights
 
@@ -104,3 +106,31 @@ def test_a_run_goes_on_without_a_lost_node(
         assert driver.resumed() < UPDATES
         assert driver.end() == 0, driver.output
     assert_close(broken, whole)
+
+
+def test_a_notice_that_a_node_is_to_be_taken_saves(broken: Path, cluster: LocalCluster) -> None:
+    """As a cloud gives it for a spot machine; no checkpoint is due before the end."""
+    before = living_nodes(cluster)
+    cluster.add_node()
+    (node,) = living_nodes(cluster) - before
+    updates = 4000
+    settings = (
+        *("ray.workers=2", "ray.cpus_per_worker=0.7", f"ray.address={cluster.address}"),
+        *(f"teacher.training.{key}={updates}" for key in ("updates", "validate_every")),
+        "teacher.training.log_every=20",
+    )
+    notice = (
+        *(sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--node-id", node),
+        *("--address", cluster.address, "--reason", "DRAIN_NODE_REASON_PREEMPTION"),
+        *("--reason-message", "test", "--deadline-remaining-seconds", "300"),
+    )
+    with Driver(broken, *settings, environment=cluster.environment) as driver:
+        assert driver.read_until("teacher: update 40 of"), driver.output
+        environment = {**os.environ, **cluster.environment}
+        given = subprocess.run(notice, env=environment, capture_output=True, text=True, timeout=100)
+        assert given.returncode == 0, given.stderr
+        saved: list[Path] = []
+        while not saved and driver.read_until("teacher: update "):
+            saved = list(broken.parent.glob("root/.work/teacher/*/checkpoints/update-*"))
+    assert saved, driver.output
+    assert 40 < int(saved[0].name.removeprefix("update-")) < updates
