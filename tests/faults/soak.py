@@ -15,14 +15,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import typer
 
@@ -57,10 +57,17 @@ def soak(
 ) -> None:
     """Kill a training run again and again."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves no cluster behind
-    folder = Path(tempfile.mkdtemp(prefix="wd-soak-"))
+    with TemporaryDirectory(prefix="wd-soak-") as folder:
+        print(json.dumps(_compare(recipe, overrides or (), updates, every, seed, Path(folder))))
+
+
+def _compare(
+    recipe: str, overrides: Sequence[str], updates: int, every: float, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Train undisturbed and disturbed, and return what the kills cost."""
     whole, broken = folder / "whole", folder / "broken"
     settings = [
-        *(overrides or ()),
+        *overrides,
         f"teacher.training.updates={updates}",
         *("teacher.training.log_every=1", "teacher.training.validate_every=50"),
         *("ray.workers=2", "ray.cpus_per_worker=0.7", "ray.map_cpus=0.5", "ray.max_failures=1000"),
@@ -86,7 +93,7 @@ def soak(
         disturbed = time.monotonic() - began
     (one,), (other,) = (list(root.glob("teacher/*")) for root in (whole, broken))
     losses = [json.loads((each / "manifest.json").read_text()) for each in (one, other)]
-    told = {
+    return {
         "updates": updates,
         "kills": len(kills),
         "redone": sum(kill.update - kill.resumed for kill in kills if kill.resumed >= 0),
@@ -95,8 +102,6 @@ def soak(
         "loss": [each["metrics"]["validation"]["loss"] for each in losses],
         "largest_difference": _difference(one, other),
     }
-    shutil.rmtree(folder)
-    print(json.dumps(told))
 
 
 def _disturbed(
