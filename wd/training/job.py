@@ -165,11 +165,12 @@ def _pick(
     """Load the weights that validate best, and tell which they are; ties go to the last ones."""
     module = trainee.module
     published = "last"
-    figures = {name: value for name, value in history[-1].items() if name not in TOLD}
+    figures = _figures(history[-1])
     state = {name: each.clone() for name, each in module.state_dict().items()}
-    for name, other in _averages(job.config, trainee, checkpoints, history):
-        module.load_state_dict(other)
-        found = _validation(job, trainee.weights(), world)
+    for name, other, found in _others(job.config, trainee, checkpoints, history):
+        if found is None:
+            module.load_state_dict(other)
+            found = _validation(job, trainee.weights(), world)
         _say(job.name, f"{name}: {_listed(found)}")
         if merit(found, job.config) > merit(figures, job.config):
             published, figures, state = name, found, other
@@ -177,19 +178,27 @@ def _pick(
     return {"published": published, "validation": figures}
 
 
-def _averages(
+def _others(
     config: TrainingConfig,
     trainee: Trainee,
     checkpoints: CheckpointFolder,
     history: list[dict[str, Any]],
-) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield what else may be published: a name and the trained module's state."""
+) -> Iterator[tuple[str, dict[str, Tensor], dict[str, float] | None]]:
+    """Yield what else may be published: a name, the trained module's state, and its validation.
+
+    The last is None where there has been none: of means.
+    """
+    known = {each["update"]: _figures(each) for each in history}
     for name, choose in (("average", last_updates), ("best", best_updates)):
         chosen = choose(history, config)
         if chosen != [history[-1]["update"]] and (states := checkpoints.weights(chosen)):
-            yield name, mean_state(states)
-    if trainee.moving_average is not None:
-        yield "moving average", trainee.module.state_dict() | trainee.moving_average.weights
+            yield name, mean_state(states), known[chosen[0]] if len(chosen) == 1 else None
+    if (average := trainee.moving_average) is not None:
+        yield "moving average", trainee.module.state_dict() | average.weights, None
+
+
+def _figures(told: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in told.items() if name not in TOLD}
 
 
 def _fingerprint(job: TrainingJob) -> str:
