@@ -48,7 +48,7 @@ class Beside:
             return
         try:
             log()
-        except TrackingError as error:
+        except Exception as error:  # a thread's are seen by nobody else
             self._failed = time.monotonic()
             _tell(error)
 
@@ -64,5 +64,5 @@ def beside(tracker: Tracker) -> Iterator[Beside]:
         yield Beside(tracker, thread)
 
 
-def _tell(error: TrackingError) -> None:
+def _tell(error: Exception) -> None:
     print(f"not tracked: {error}", file=sys.stderr, flush=True)
