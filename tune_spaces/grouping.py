@@ -1,26 +1,42 @@
-"""Grouping: what the generator's maps are shared over, and which teacher layers go together."""
+"""Grouping: which teacher layers go together, what they share, and which parts are generated."""
 
 import random
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 from ray import tune
 
-from wd.config import Recipe
+from wd.config import GroupingConfig, Recipe, overridden
+from wd.config.generation import Part
 from wd.errors import ConfigError
+
+_CHOICES = ("sharing", "width_maps", "learned_gates")
+_LEARNED_MAPS = (["input", "output", "layer"], ["input", "output"], ["layer"])
+_PARTS = ("norms", "biases", "embeddings")
 
 
 def grouping(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
-    """Return the space of sharing and, per stack, of subset sizes.
+    """Return the space of sharing, maps and gates, of parts and, per stack, of subset sizes.
 
-    Subset sizes are a composition of the teacher's layers with one part per student layer, all
-    compositions being equally likely. An encoder as deep as the teacher's has nothing to choose.
-    Raises ConfigError if the student is deeper than its teacher.
+    Parts are copied only where the student has its teacher's widths. Subset sizes are a
+    composition of the teacher's layers with one part per student layer, all compositions being
+    equally likely. An encoder as deep as the teacher's has nothing to choose. Raises ConfigError
+    if the student is deeper than its teacher.
     """
     space: dict[str, Any] = {
-        "generator.grouping.sharing": tune.choice(["class", "subset", "stack"])
+        f"generator.grouping.{key}": tune.choice(
+            list(get_args(GroupingConfig.model_fields[key].annotation))
+        )
+        for key in _CHOICES
     }
+    space["generator.grouping.learned_maps"] = tune.choice(_LEARNED_MAPS)
+
+    def part(point: Mapping[str, Any]) -> str:
+        copies = _keeps_widths(recipe, point)
+        return generator.choice([one for one in get_args(Part) if copies or one != "copied"])
+
+    space |= {f"generator.grouping.{key}": tune.sample_from(part) for key in _PARTS}
     student = recipe.students[recipe.student].of(recipe.teacher.shape)
     for stack in ("encoder", "decoder"):
         many = getattr(recipe.teacher.shape, stack).layers
@@ -38,6 +54,18 @@ def grouping(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
 
         space[f"generator.grouping.{stack}_subsets"] = tune.sample_from(subsets)
     return space
+
+
+def _keeps_widths(recipe: Recipe, point: Mapping[str, Any]) -> bool:
+    """Whether all widths of the point's student are its teacher's."""
+    shape = {key: value for key, value in point.items() if key.startswith("students.")}
+    teacher, student = recipe.teacher_model, overridden(recipe, shape).student_model
+    widths = [
+        (getattr(model, stack).d_model, getattr(model, stack).feed_forward)
+        for model in (teacher, student)
+        for stack in ("encoder", "decoder")
+    ]
+    return widths[:2] == widths[2:]
 
 
 def composition(total: int, parts: int, generator: random.Random) -> list[int]:

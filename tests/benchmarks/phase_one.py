@@ -1,12 +1,12 @@
 """What a generator step costs beside the same student's fine-tuning step, and a naive generator's.
 
-    python tests/benchmarks/phase_one.py wmt14-ende-base student=tiny --tokens 4096
+    python tests/benchmarks/phase_one.py wmt14-ende-base --student tiny --tokens 4096
 
 All take the same batches, in turn, after a warm-up, each kind in a process of its own: phase 1 and
 fine-tuning through the real training code, and a generator that makes every instance on its own,
-in the paper's order of steps, at every forward pass. The last line is JSON: median seconds per
-optimiser step, peak memory, and the median ratio to fine-tuning's step of the same turn, which a
-machine that slows down for a while moves least.
+in the paper's order of steps, at every forward pass. The last lines are JSON, one per student:
+median seconds per optimiser step, peak memory, and the median ratio to fine-tuning's step of the
+same turn, which a machine that slows down for a while moves least.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from torch.func import functional_call
 
 from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
-from wd.config import Recipe
+from wd.config import Recipe, overridden
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import subset_bounds
@@ -44,6 +44,7 @@ KINDS = ("fine_tuning", "generator", "naive")
 def bench(
     recipe: RecipeArgument = "wmt14-ende-base",
     overrides: Overrides = None,
+    student: Annotated[list[str] | None, typer.Option(help="Repeatable; default: all.")] = None,
     tokens: Annotated[int, typer.Option(help="Target tokens per optimiser step.")] = 4096,
     length: Annotated[int, typer.Option(help="Pieces per sentence, both sides.")] = 32,
     batches: Annotated[int, typer.Option(help="Batches that the tokens are split into.")] = 1,
@@ -51,13 +52,27 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Time phase 1, as it is and naively, against fine-tuning."""
-    settings = read_recipe(recipe, overrides or ())
+    base = read_recipe(recipe, overrides or ())
     text = (max(1, tokens // batches // length), length, batches)
+    told = []
+    for name in student or sorted(base.students):
+        settings = overridden(base, {"student": name})
+        figures = _compare(settings, text, steps, device)
+        run = {"recipe": settings.name, "student": name, "device": device}
+        told.append(run | {"tokens": tokens, "batches": batches} | figures)
+    for figures in told:
+        print(json.dumps(figures))
+
+
+def _compare(
+    recipe: Recipe, text: tuple[int, int, int], steps: int, device: str
+) -> dict[str, Mapping[str, float]]:
+    """Return median seconds, ratios to fine-tuning and peak memory of every kind."""
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with ExitStack() as stack:
         runs = {
             kind: stack.enter_context(
-                ProcessPoolExecutor(1, get_context("spawn"), _begin, (settings, kind, text, device))
+                ProcessPoolExecutor(1, get_context("spawn"), _begin, (recipe, kind, text, device))
             )
             for kind in KINDS
         }
@@ -66,16 +81,17 @@ def bench(
                 took = run.submit(_timed_step).result()
                 if step > 1:  # the first two are the warm-up
                     seconds[kind].append(took)
-                print(f"step {step}  {kind:12}{took:8.3f} s", flush=True)
+                print(f"{recipe.student:8}step {step:3}  {kind:12}{took:8.3f} s", flush=True)
         memory = {kind: run.submit(_peak_megabytes).result() for kind, run in runs.items()}
-    medians = {kind: round(median(times), 4) for kind, times in seconds.items()}
-    told = {"recipe": settings.name, "student": settings.student, "device": device}
-    told |= {"tokens": tokens, "batches": batches, "seconds": medians, "peak_megabytes": memory}
     turns = {kind: zip(seconds[kind], seconds["fine_tuning"], strict=True) for kind in KINDS[1:]}
-    told["ratio"] = {
-        kind: round(median(one / other for one, other in pairs), 3) for kind, pairs in turns.items()
+    return {
+        "seconds": {kind: round(median(times), 4) for kind, times in seconds.items()},
+        "ratio": {
+            kind: round(median(one / other for one, other in pairs), 3)
+            for kind, pairs in turns.items()
+        },
+        "peak_megabytes": memory,
     }
-    print(json.dumps(told))
 
 
 class NaiveGenerator(nn.Module):

@@ -8,7 +8,8 @@ from tune_spaces.grouping import composition
 from wd.config import Recipe, overridden, validated
 from wd.distributed.points import Point, draw
 from wd.errors import ConfigError
-from wd.generator.grouping import subset_sizes, weight_classes
+from wd.generator.grouping import subset_sizes
+from wd.generator.sharing import check_generable
 
 STACK = {"layers": 4, "d_model": 24, "heads": 6, "feed_forward": 32}
 PLAIN = {
@@ -59,8 +60,21 @@ def test_every_point_is_a_student_that_can_be_generated(case: str, names: list[s
         for stack in ("encoder", "decoder"):
             given = getattr(changed.generator.grouping, f"{stack}_subsets")
             assert sum(subset_sizes(stack, teacher, student, given)) > 0
-        if number % 50 == 0:  # the whole check is slow
-            assert weight_classes(teacher, student, changed.generator.grouping)
+        if number % 20 == 0:  # the whole check is slow
+            assert check_generable(teacher, student, changed.generator.grouping)
+
+
+def test_parts_are_copied_where_all_widths_are_kept() -> None:
+    drawn = points(CASES["plain"], ["grouping", "student_shape"], 400)
+    parts = [f"generator.grouping.{part}" for part in ("norms", "biases", "embeddings")]
+    copied = [point for point in drawn if "copied" in [point[part] for part in parts]]
+    assert copied
+    for point in copied:
+        changed = overridden(CASES["plain"], point)
+        assert check_generable(
+            changed.teacher_model, changed.student_model, changed.generator.grouping
+        )
+    assert {point[parts[0]] for point in drawn} == {"generated", "copied", "fresh"}
 
 
 def test_shapes_vary_and_never_exceed_the_teacher() -> None:
