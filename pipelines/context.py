@@ -129,6 +129,13 @@ class Run:
                 found = {**self.lineage(made[name]), **found}
         return found
 
+    def elsewhere(self) -> dict[str, Any]:
+        """Return overrides for a run in a process of its own, in whatever folder it is started."""
+        changes: dict[str, Any] = {"root": self.store.root, "ray.workers": 0}
+        if self.recipe.corpus.dir is not None:
+            changes["corpus.dir"] = str(Path(self.recipe.corpus.dir).absolute())
+        return changes
+
     def sibling(self, recipe: Recipe) -> "Run":
         """Return a run of another recipe below the same MLflow run.
 

@@ -4,10 +4,10 @@ Not a stage of `wd run`. Everything up to the pseudo-data is made once. Each stu
 from the ordinary stages, so its artifacts are those of a run with its overrides.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -16,58 +16,18 @@ from pipelines.context import Run, Work
 from pipelines.corpus import corpus
 from pipelines.evaluate import test_set, write_lines
 from pipelines.generator import generator
+from pipelines.rungs import Place, Rung, check_name
 from pipelines.student import student
 from pipelines.teacher import teacher
 from wd.artifacts import Artifact, Metrics
-from wd.config import InitialisationConfig, Method, Recipe, overridden
+from wd.config import Recipe, overridden
 from wd.errors import ConfigError
+from wd.tracking import TrackerHandle, attach
 
 if TYPE_CHECKING:
     from wd.evaluation.ladder import Ladder
 
 VERSION = 2
-METHODS: tuple[Method, ...] = get_args(Method)
-STARTS = (*get_args(InitialisationConfig.model_fields["maps"].annotation), "reference")
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A way to make a student."""
-
-    method: Method
-    start: str | None = None
-    """Of `STARTS`, where it is not the recipe's."""
-
-    @property
-    def name(self) -> str:
-        """What the ladder calls it."""
-        return f"{self.method} ({self.start})" if self.start else self.method
-
-    @property
-    def overrides(self) -> dict[str, str]:
-        """What it changes in the recipe."""
-        if self.start is None:
-            return {}
-        if self.start == "reference":
-            return {"generator.preset": "reference"}
-        return {"generator.initialisation.maps": self.start}
-
-
-@dataclass(frozen=True)
-class Place:
-    """One student of the ladder."""
-
-    shape: str
-    rung: Rung
-    seed: int
-
-    def recipe(self, recipe: Recipe) -> Recipe:
-        """Return the recipe whose run makes it."""
-        seeds = {"generator.training.seed": self.seed, "fine_tuning.seed": self.seed}
-        return overridden(recipe, {"student": self.shape, **seeds, **self.rung.overrides})
-
-    def __str__(self) -> str:
-        return f"{self.shape}, {self.rung.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -79,41 +39,36 @@ class Made:
     """What was trained for it, the student last."""
 
 
-def rungs_of(methods: Sequence[str], starts: Sequence[str]) -> list[Rung]:
-    """Return the rungs of method names (none: all; kd is always one) and of WD's further starts.
-
-    Raises ConfigError for an unknown name.
-    """
-    for method in methods:
-        _check("--method", method, METHODS)
-    for start in starts:
-        _check("--start", start, STARTS)
-    wanted = {*methods, "kd"} if methods else METHODS
-    rungs = [Rung(method) for method in METHODS if method in wanted]
-    return rungs + [Rung("wd", start) for start in dict.fromkeys(starts)]
-
-
-def ladder(run: Run, rungs: Sequence[Rung], *, seeds: int, shapes: Sequence[str] = ()) -> Artifact:
+def ladder(
+    run: Run,
+    rungs: Sequence[Rung],
+    *,
+    seeds: int,
+    shapes: Sequence[str] = (),
+    concurrent: int | None = None,
+) -> Artifact:
     """Return the artifact with `ladder.json`, `ladder.html`, plots and every translation.
 
-    `shapes` are student names of the recipe; none: all. Seeds count from 1. Raises ConfigError
-    for an unknown shape, and where validation BLEU is absent or not comparable.
+    `shapes` are student names of the recipe; none: all. Seeds count from 1. `concurrent`: so many
+    students are trained at a time, each in one process; default: one after another, each with all
+    the recipe's workers. Raises ConfigError for an unknown shape, and where validation BLEU is
+    absent or not comparable.
     """
     recipe = run.recipe
     for shape in shapes:
-        _check("--student", shape, sorted(recipe.students))
+        check_name("--student", shape, sorted(recipe.students))
     _check_validation(recipe)
     shapes = [shape for shape in recipe.students if shape in (shapes or recipe.students)]
     text, first = corpus(run), teacher(run)
-    made = _students(
-        run,
-        [
-            Place(shape, rung, seed)
-            for seed in range(1, seeds + 1)
-            for shape in shapes
-            for rung in rungs
-        ],
-    )
+    places = [
+        Place(shape, rung, seed)
+        for seed in range(1, seeds + 1)
+        for shape in shapes
+        for rung in rungs
+    ]
+    if concurrent and not run.dry:
+        _train_side_by_side(run, places, concurrent)
+    made = _students(run, places)
 
     def build(work: Work) -> Metrics:
         from wd.evaluation.ladder_report import FILES
@@ -149,14 +104,6 @@ def show(artifact: Artifact) -> None:
     console.print(f"page: {artifact.path / 'ladder.html'}", highlight=False, soft_wrap=True)
 
 
-def _check(option: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        raise ConfigError(
-            f"{option} {name}: did you mean {' or '.join(nearest)}? It can be {', '.join(known)}"
-        )
-
-
 def _check_validation(recipe: Recipe) -> None:
     phases = {"generator.training": recipe.generator.training, "fine_tuning": recipe.fine_tuning}
     counts = {f"{key}.bleu_sentences": phase.bleu_sentences for key, phase in phases.items()}
@@ -179,10 +126,37 @@ def _students(run: Run, places: Sequence[Place]) -> dict[Place, Made]:
         if not run.dry:
             run.console.print(f"student {number} of {len(places)}: {place}", highlight=False)
         with run.sibling(place.recipe(run.recipe)) as one:
-            phases = (generator(one),) if place.rung.method == "wd" else ()
-            last = student(one, place.rung.method)
-            made[place] = Made(last, (*phases, last))
+            made[place] = _trained(one, place.rung)
     return made
+
+
+def _trained(run: Run, rung: Rung) -> Made:
+    phases = (generator(run),) if rung.method == "wd" else ()
+    last = student(run, rung.method)
+    return Made(last, (*phases, last))
+
+
+def _train_side_by_side(run: Run, places: Sequence[Place], concurrent: int) -> None:
+    """Train what is not there yet, so that all of it will be found."""
+    from pipelines.shards import pseudo_shards, shards
+    from wd.distributed.side_by_side import side_by_side
+
+    shards(run)  # what all students share, here and once
+    pseudo_shards(run)
+    here = overridden(run.recipe, run.elsewhere())
+    handle = run.tracker.handle()
+    side_by_side(
+        {str(place): partial(_train, place.recipe(here), place.rung, handle) for place in places},
+        config=run.recipe.ray,
+        concurrent=concurrent,
+        announce=lambda name: run.console.print(f"student {name}", highlight=False),
+    )
+
+
+def _train(recipe: Recipe, rung: Rung, handle: TrackerHandle | None) -> None:
+    """Train one student, in a process of its own."""
+    with Run(recipe, parent=attach(handle), console=Console(quiet=True)) as run:
+        _trained(run, rung)
 
 
 def _role(place: Place) -> str:

@@ -14,6 +14,7 @@ app = typer.Typer()
     epilog=examples(
         "wd ladder quickstart --seeds 3",
         "wd ladder multi30k corpus.dir=DIR --student tiny --method wd --seeds 3",
+        "wd ladder multi30k corpus.dir=DIR --seeds 3 --concurrent 2",
         "wd ladder quickstart --start xavier --start reference --dry-run",
     )
 )
@@ -38,6 +39,14 @@ def ladder(
             "axis) or whose generator is the published code's (reference); repeatable."
         ),
     ] = None,
+    concurrent: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Students trained at a time, each in one process with one worker's resources. "
+            "Default: one after another, each by all the recipe's workers.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,10 +57,11 @@ def ladder(
     """
     from pipelines import ladder as climbing
     from pipelines.context import Run
+    from pipelines.rungs import rungs_of
 
-    rungs = climbing.rungs_of(method or (), start or ())
+    rungs = rungs_of(method or (), start or ())
     with Run(read_recipe(recipe, overrides or ()), dry=dry_run) as run:
-        made = climbing.ladder(run, rungs, seeds=seeds, shapes=student or ())
+        made = climbing.ladder(run, rungs, seeds=seeds, shapes=student or (), concurrent=concurrent)
     if dry_run:
         return
     if as_json:

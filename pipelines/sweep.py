@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -162,11 +161,8 @@ def _search(
     phases = (recipe.generator.training, recipe.fine_tuning)
     updates = sum(phase.updates for phase in phases)
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    here: dict[str, Any] = {"root": run.store.root, "ray.workers": 0}
-    if recipe.corpus.dir is not None:
-        here["corpus.dir"] = str(Path(recipe.corpus.dir).absolute())
     return search(
-        partial(trial, overridden(recipe, here)),
+        partial(trial, overridden(recipe, run.elsewhere())),
         points,
         config=SearchConfig(
             metric=METRIC,

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines import cli
-from pipelines.ladder import Place, Rung, rungs_of
+from pipelines.rungs import Place, Rung, rungs_of
 from wd.config import Recipe
 from wd.errors import ConfigError
 
@@ -94,9 +94,19 @@ def test_a_dry_run_tells_each_shared_stage_once_and_touches_nothing(recipe: Path
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_ladder_is_made_once_and_its_students_are_those_of_a_run(recipe: Path) -> None:
+    early = wd_ladder(recipe, *TINY, "--concurrent", "2")
+    assert early.exit_code == 0, early.stderr
+    assert "student tiny, wd (xavier), seed 1" in early.stderr
+
     result = wd_ladder(recipe, *TINY, "--seeds", "2", "--json")
     assert result.exit_code == 0, result.stderr
     assert "student 6 of 6: tiny, wd (xavier), seed 2" in result.stderr
+    made = [line.split()[1] for line in result.stderr.splitlines() if line.startswith("making")]
+    assert [name.split("/")[0] for name in made] == [
+        "student",
+        *["generator", "student"] * 2,
+        "ladder",
+    ]
     told = json.loads(result.stdout)
     folder = Path(told["path"])
     ladder = json.loads((folder / "ladder.json").read_text())

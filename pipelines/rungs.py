@@ -1,0 +1,75 @@
+"""The rungs of a ladder: ways to make a student, and the recipes that make it so."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from wd.config import InitialisationConfig, Method, Recipe, overridden
+from wd.errors import ConfigError
+
+METHODS: tuple[Method, ...] = get_args(Method)
+STARTS = (*get_args(InitialisationConfig.model_fields["maps"].annotation), "reference")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A way to make a student."""
+
+    method: Method
+    start: str | None = None
+    """Of `STARTS`, where it is not the recipe's."""
+
+    @property
+    def name(self) -> str:
+        """What the ladder calls it."""
+        return f"{self.method} ({self.start})" if self.start else self.method
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """What it changes in the recipe."""
+        if self.start is None:
+            return {}
+        if self.start == "reference":
+            return {"generator.preset": "reference"}
+        return {"generator.initialisation.maps": self.start}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One student of the ladder."""
+
+    shape: str
+    rung: Rung
+    seed: int
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the recipe whose run makes it."""
+        seeds = {"generator.training.seed": self.seed, "fine_tuning.seed": self.seed}
+        return overridden(recipe, {"student": self.shape, **seeds, **self.rung.overrides})
+
+    def __str__(self) -> str:
+        return f"{self.shape}, {self.rung.name}, seed {self.seed}"
+
+
+def rungs_of(methods: Sequence[str], starts: Sequence[str]) -> list[Rung]:
+    """Return the rungs of method names (none: all; kd is always one) and of WD's further starts.
+
+    Raises ConfigError for an unknown name.
+    """
+    for method in methods:
+        check_name("--method", method, METHODS)
+    for start in starts:
+        check_name("--start", start, STARTS)
+    wanted = {*methods, "kd"} if methods else METHODS
+    rungs = [Rung(method) for method in METHODS if method in wanted]
+    return rungs + [Rung("wd", start) for start in dict.fromkeys(starts)]
+
+
+def check_name(option: str, name: str, known: Sequence[str]) -> None:
+    """Raise ConfigError for a name that an option does not know, with the nearest."""
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        raise ConfigError(
+            f"{option} {name}: did you mean {' or '.join(nearest)}? It can be {', '.join(known)}"
+        )
