@@ -188,7 +188,8 @@ def sweep(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            help="student_shape, grouping or optimization; repeatable. Default: the first two."
+            help="student_shape, grouping, parts or optimization; repeatable. "
+            "Default: the first two."
         ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Different points to try.")] = 8,

@@ -51,15 +51,13 @@ class CommandGroup(TyperGroup):
 def _message(error: BaseException | None) -> str | None:
     """Return what to tell the user, or None for a bug.
 
-    A UserError that was raised in a worker comes wrapped, as the `cause` of a remote error.
+    What was raised in a worker comes wrapped, as the `cause` of a remote error.
     """
     while error is not None:
-        cause = getattr(error, "cause", None)
-        if isinstance(cause, UserError):
-            return str(cause)
-        if isinstance(error, UserError):
-            return str(error)
-        if isinstance(error, OSError) and error.errno in _USERS_DISK:
-            return f"{error.filename or 'disk'}: {error.strerror}"
+        for told in (getattr(error, "cause", None), error):
+            if isinstance(told, UserError):
+                return str(told)
+            if isinstance(told, OSError) and told.errno in _USERS_DISK:
+                return f"{told.filename or 'disk'}: {told.strerror}"
         error = error.__cause__
     return None

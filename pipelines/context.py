@@ -133,7 +133,7 @@ class Run:
         """Return overrides for a run in a process of its own, in whatever folder it is started."""
         changes: dict[str, Any] = {"root": self.store.root, "ray.workers": 0}
         if self.recipe.corpus.dir is not None:
-            changes["corpus.dir"] = str(Path(self.recipe.corpus.dir).absolute())
+            changes["corpus.dir"] = str(Path(self.recipe.corpus.dir).expanduser().absolute())
         return changes
 
     def sibling(self, recipe: Recipe) -> "Run":
@@ -144,6 +144,12 @@ class Run:
         parent = None if self.dry else self.tracker
         run = Run(recipe, self.dry, self.rebuild, parent=parent, console=self.console)
         run._made = self._made
+        return run
+
+    def glance(self, recipe: Recipe) -> "Run":
+        """Return a dry run of another recipe, to see what exists; it says and makes nothing."""
+        run = Run(recipe, dry=True, console=Console(quiet=True))
+        run._made = dict(self._made)
         return run
 
     @property

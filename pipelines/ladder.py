@@ -5,8 +5,6 @@ from the ordinary stages, so its artifacts are those of a run with its overrides
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,28 +13,17 @@ from pipelines.cli import main
 from pipelines.context import Run, Work
 from pipelines.corpus import corpus
 from pipelines.evaluate import test_set, write_lines
-from pipelines.generator import generator
+from pipelines.ladder_students import Made, check_places, students, train_side_by_side
 from pipelines.rungs import Place, Rung, check_name
-from pipelines.student import student
 from pipelines.teacher import teacher
 from wd.artifacts import Artifact, Metrics
-from wd.config import Recipe, overridden
+from wd.config import Recipe
 from wd.errors import ConfigError
-from wd.tracking import TrackerHandle, attach
 
 if TYPE_CHECKING:
     from wd.evaluation.ladder import Ladder
 
 VERSION = 2
-
-
-@dataclass(frozen=True)
-class Made:
-    """A student and what it came by."""
-
-    student: Artifact
-    phases: tuple[Artifact, ...]
-    """What was trained for it, the student last."""
 
 
 def ladder(
@@ -59,16 +46,17 @@ def ladder(
         check_name("--student", shape, sorted(recipe.students))
     _check_validation(recipe)
     shapes = [shape for shape in recipe.students if shape in (shapes or recipe.students)]
-    text, first = corpus(run), teacher(run)
     places = [
         Place(shape, rung, seed)
         for seed in range(1, seeds + 1)
         for shape in shapes
         for rung in rungs
     ]
+    check_places(recipe, places)
+    text, first = corpus(run), teacher(run)
     if concurrent and not run.dry:
-        _train_side_by_side(run, places, concurrent)
-    made = _students(run, places)
+        train_side_by_side(run, places, concurrent)
+    made = students(run, places)
 
     def build(work: Work) -> Metrics:
         from wd.evaluation.ladder_report import FILES
@@ -118,45 +106,6 @@ def _check_validation(recipe: Recipe) -> None:
             f"{told}: a ladder compares validation BLEU over both phases, so they must be the "
             "same and not 0"
         )
-
-
-def _students(run: Run, places: Sequence[Place]) -> dict[Place, Made]:
-    made = {}
-    for number, place in enumerate(places, start=1):
-        if not run.dry:
-            run.console.print(f"student {number} of {len(places)}: {place}", highlight=False)
-        with run.sibling(place.recipe(run.recipe)) as one:
-            made[place] = _trained(one, place.rung)
-    return made
-
-
-def _trained(run: Run, rung: Rung) -> Made:
-    phases = (generator(run),) if rung.method == "wd" else ()
-    last = student(run, rung.method)
-    return Made(last, (*phases, last))
-
-
-def _train_side_by_side(run: Run, places: Sequence[Place], concurrent: int) -> None:
-    """Train what is not there yet, so that all of it will be found."""
-    from pipelines.shards import pseudo_shards, shards
-    from wd.distributed.side_by_side import side_by_side
-
-    shards(run)  # what all students share, here and once
-    pseudo_shards(run)
-    here = overridden(run.recipe, run.elsewhere())
-    handle = run.tracker.handle()
-    side_by_side(
-        {str(place): partial(_train, place.recipe(here), place.rung, handle) for place in places},
-        config=run.recipe.ray,
-        concurrent=concurrent,
-        announce=lambda name: run.console.print(f"student {name}", highlight=False),
-    )
-
-
-def _train(recipe: Recipe, rung: Rung, handle: TrackerHandle | None) -> None:
-    """Train one student, in a process of its own."""
-    with Run(recipe, parent=attach(handle), console=Console(quiet=True)) as run:
-        _trained(run, rung)
 
 
 def _role(place: Place) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from wd.config import InitialisationConfig, Method, Recipe, overridden
+from wd.config.generation import REFERENCE
 from wd.errors import ConfigError
 
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -30,8 +31,12 @@ class Rung:
         """What it changes in the recipe."""
         if self.start is None:
             return {}
-        if self.start == "reference":
-            return {"generator.preset": "reference"}
+        if self.start == "reference":  # also where the recipe says something else
+            return {
+                f"generator.{section}.{key}": value
+                for section, values in REFERENCE.items()
+                for key, value in values.items()
+            }
         return {"generator.initialisation.maps": self.start}
 
 

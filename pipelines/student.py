@@ -9,6 +9,7 @@ from pipelines.teacher import teacher
 from pipelines.training import VERSION, train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
 from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
+from wd.generator.sharing import check_generable
 
 
 def student(run: Run, method: Method = "wd") -> Artifact:
@@ -16,10 +17,13 @@ def student(run: Run, method: Method = "wd") -> Artifact:
 
     `scratch` and `kd` start at random, `copy` from the teacher's layers, `wd` from what phase 1
     produced. All but `scratch` train on original and pseudo pairs; all get equal updates in total.
+    Raises ConfigError for a student that cannot be generated, if it is to be.
     """
     recipe, model = run.recipe, run.recipe.student_model
     objective = ObjectiveConfig() if method == "scratch" else recipe.objective
     config, grouping = recipe.student_training(method), recipe.generator.grouping
+    if method in ("copy", "wd"):  # before hours go into a teacher
+        check_generable(recipe.teacher_model, model, grouping)
     inputs = training_inputs(run, pseudo=method != "scratch")
     if method == "copy" or objective.needs_teacher:
         inputs["teacher"] = teacher(run)

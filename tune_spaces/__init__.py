@@ -11,6 +11,7 @@ from typing import Any
 
 from tune_spaces.grouping import grouping
 from tune_spaces.optimization import optimization
+from tune_spaces.parts import parts
 from tune_spaces.student_shape import student_shape
 from wd.config import Recipe
 from wd.errors import ConfigError
@@ -19,6 +20,7 @@ Space = Callable[[Recipe, random.Random], dict[str, Any]]
 SPACES: Mapping[str, Space] = {
     "student_shape": student_shape,
     "grouping": grouping,
+    "parts": parts,
     "optimization": optimization,
 }
 

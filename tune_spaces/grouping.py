@@ -1,4 +1,4 @@
-"""Grouping: which teacher layers go together, what they share, and which parts are generated."""
+"""Grouping: which teacher layers go together, what they share, and which maps are learned."""
 
 import random
 from collections.abc import Mapping
@@ -7,22 +7,19 @@ from typing import Any, get_args
 
 from ray import tune
 
-from wd.config import GroupingConfig, Recipe, overridden
-from wd.config.generation import Part
+from wd.config import GroupingConfig, Recipe
 from wd.errors import ConfigError
 
 _CHOICES = ("sharing", "width_maps", "learned_gates")
 _LEARNED_MAPS = (["input", "output", "layer"], ["input", "output"], ["layer"])
-_PARTS = ("norms", "biases", "embeddings")
 
 
 def grouping(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
-    """Return the space of sharing, maps and gates, of parts and, per stack, of subset sizes.
+    """Return the space of sharing, maps and gates, and, per stack, of subset sizes.
 
-    Parts are copied only where the student has its teacher's widths. Subset sizes are a
-    composition of the teacher's layers with one part per student layer, all compositions being
-    equally likely. An encoder as deep as the teacher's has nothing to choose. Raises ConfigError
-    if the student is deeper than its teacher.
+    Subset sizes are a composition of the teacher's layers with one part per student layer, all
+    compositions being equally likely. An encoder as deep as the teacher's has nothing to choose.
+    Raises ConfigError if the student is deeper than its teacher.
     """
     space: dict[str, Any] = {
         f"generator.grouping.{key}": tune.choice(
@@ -31,12 +28,6 @@ def grouping(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
         for key in _CHOICES
     }
     space["generator.grouping.learned_maps"] = tune.choice(_LEARNED_MAPS)
-
-    def part(point: Mapping[str, Any]) -> str:
-        copies = _keeps_widths(recipe, point)
-        return generator.choice([one for one in get_args(Part) if copies or one != "copied"])
-
-    space |= {f"generator.grouping.{key}": tune.sample_from(part) for key in _PARTS}
     student = recipe.students[recipe.student].of(recipe.teacher.shape)
     for stack in ("encoder", "decoder"):
         many = getattr(recipe.teacher.shape, stack).layers
@@ -54,18 +45,6 @@ def grouping(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
 
         space[f"generator.grouping.{stack}_subsets"] = tune.sample_from(subsets)
     return space
-
-
-def _keeps_widths(recipe: Recipe, point: Mapping[str, Any]) -> bool:
-    """Whether all widths of the point's student are its teacher's."""
-    shape = {key: value for key, value in point.items() if key.startswith("students.")}
-    teacher, student = recipe.teacher_model, overridden(recipe, shape).student_model
-    widths = [
-        (getattr(model, stack).d_model, getattr(model, stack).feed_forward)
-        for model in (teacher, student)
-        for stack in ("encoder", "decoder")
-    ]
-    return widths[:2] == widths[2:]
 
 
 def composition(total: int, parts: int, generator: random.Random) -> list[int]:

@@ -5,7 +5,7 @@
 
 All have the same teacher, pseudo-data, batches and seeds, and come from the ordinary stages, so
 that what was run once is not run again. Prints a table of validation loss (nats per target piece)
-and BLEU after each phase, means over the seeds, the best student first.
+and BLEU after each phase, means over the seeds, the best first of each value of the first key.
 """
 
 from collections.abc import Mapping

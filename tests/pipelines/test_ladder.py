@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from pipelines import cli
 from pipelines.rungs import Place, Rung, rungs_of
-from wd.config import Recipe
+from wd.config import GeneratorConfig, Recipe, overridden
 from wd.errors import ConfigError
 
 STUDENTS = {
@@ -37,6 +37,7 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
         (["fine_tuning.bleu_sentences=6"], "fine_tuning.bleu_sentences is 6"),
         (["fine_tuning.early_stopping=3"], "fine_tuning.early_stopping: a ladder compares"),
         (["student=huge"], "huge is not defined"),
+        (["generator.grouping.decoder_subsets=[1, 5]"], "decoder_subsets: [1, 5]"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(
@@ -75,8 +76,13 @@ def test_a_place_s_recipe_differs_in_student_seed_and_start_only() -> None:
     assert (other.student, other.generator.initialisation.maps) == ("small", "xavier")
     assert other.generator.training.seed == other.fine_tuning.seed == 3
     assert other.teacher == base.teacher
-    reference = Place("tiny", Rung("wd", "reference"), 1).recipe(base)
-    assert reference.generator.initialisation.gate == "reference"
+    stacked = overridden(base, {"generator.grouping.sharing": "stack"})
+    reference = Place("tiny", Rung("wd", "reference"), 1).recipe(stacked).generator
+    published = GeneratorConfig(preset="reference")
+    assert (reference.grouping, reference.initialisation) == (
+        published.grouping,
+        published.initialisation,
+    )
 
 
 def test_a_dry_run_tells_each_shared_stage_once_and_touches_nothing(recipe: Path) -> None:
@@ -96,7 +102,7 @@ def test_a_dry_run_tells_each_shared_stage_once_and_touches_nothing(recipe: Path
 def test_a_ladder_is_made_once_and_its_students_are_those_of_a_run(recipe: Path) -> None:
     early = wd_ladder(recipe, *TINY, "--concurrent", "2")
     assert early.exit_code == 0, early.stderr
-    assert "student tiny, wd (xavier), seed 1" in early.stderr
+    assert "trained  tiny, wd (xavier), seed 1" in early.stderr
 
     result = wd_ladder(recipe, *TINY, "--seeds", "2", "--json")
     assert result.exit_code == 0, result.stderr

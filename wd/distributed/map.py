@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from wd import errors
 from wd.config import RayConfig
-from wd.distributed.runtime import ClusterError, ensure_ray
+from wd.distributed.runtime import ensure_ray, room
 
 Stats = dict[str, Any]
 Worker = Callable[[Path, Path], Stats]
@@ -58,7 +58,7 @@ def _run(
     if actor_args is None:
         results = rows.map(_Part(cast(Worker, worker), out), num_cpus=config.map_cpus)
     else:
-        slots = min(len(todo), _slots(config))
+        slots = min(len(todo), room(config.map_cpus, gpu=config.gpu, key="ray.map_cpus"))
         results = rows.map(
             _PartInActor,
             fn_constructor_args=(worker, actor_args, out),
@@ -119,20 +119,3 @@ def _stats_file(part: Path) -> Path:
 
 def _is_done(part: Path) -> bool:
     return part.is_file() and _stats_file(part).is_file()
-
-
-def _slots(config: RayConfig) -> int:
-    """Return how many actors the cluster has room for; raises ClusterError if none."""
-    import ray
-
-    has = ray.cluster_resources()
-    slots = int(has.get("CPU", 0) / config.map_cpus)
-    if config.gpu:
-        slots = min(slots, int(has.get("GPU", 0)))
-    if slots < 1:
-        wanted = f"{config.map_cpus:g} CPUs" + (" and a GPU" if config.gpu else "")
-        raise ClusterError(
-            f"ray.map_cpus, ray.gpu: an actor wants {wanted}, the cluster has "
-            f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs in all"
-        )
-    return slots

@@ -51,6 +51,26 @@ def ensure_ray(config: RayConfig) -> None:
         _join(address)
 
 
+def room(cpus: float, *, gpu: bool, key: str) -> int:
+    """Return how many processes of so many CPUs (and a GPU) the cluster has room for.
+
+    Raises ClusterError, naming the recipe's `key`, if it has none.
+    """
+    import ray
+
+    has = ray.cluster_resources()
+    slots = int(has.get("CPU", 0) / cpus)
+    if gpu:
+        slots = min(slots, int(has.get("GPU", 0)))
+    if slots < 1:
+        wanted = f"{cpus:g} CPUs" + (" and a GPU" if gpu else "")
+        raise ClusterError(
+            f"{key}, ray.gpu: a process wants {wanted}, the cluster has "
+            f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs in all"
+        )
+    return slots
+
+
 def prepare_ray(config: RayConfig) -> None:
     """Set what Ray reads when it is imported; `ensure_ray` does it too, if that comes first."""
     for name, value in _SETTINGS.items():

@@ -1,9 +1,22 @@
 """Independent pieces of work at the same time, each in a process of its own on the cluster."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
 
 from wd.config import RayConfig
-from wd.distributed.runtime import ensure_ray
+from wd.distributed.interruption import noted
+from wd.distributed.runtime import ensure_ray, room
+from wd.errors import UserError
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+_LOOK_SECONDS = 1.0
+"""So often it is looked whether to stop."""
 
 
 def side_by_side(
@@ -13,16 +26,24 @@ def side_by_side(
     concurrent: int,
     announce: Callable[[str], None],
 ) -> None:
-    """Call every piece, `concurrent` at a time, and announce each by its name.
+    """Call every piece, up to `concurrent` at a time, and announce each by its name.
 
     A piece gets a training worker's CPUs (and threads) and, if `config.gpu`, a GPU; it is called
     again, up to `config.max_failures` times, if its process is lost. Whatever a piece raises is
-    raised here, and stops the others.
+    raised here, after the others were interrupted and have ended. So it is after Ctrl-C or SIGTERM,
+    with KeyboardInterrupt. Raises UserError if processes are lost too often, ClusterError if the
+    cluster has no room for a single piece.
     """
     ensure_ray(config)
     import ray
 
+    concurrent = min(
+        concurrent, room(config.cpus_per_worker, gpu=config.gpu, key="ray.cpus_per_worker")
+    )
+    threads = max(1, int(config.cpus_per_worker))
+
     def call(piece: Callable[[], None]) -> None:
+        torch.set_num_threads(threads)
         piece()
 
     task = ray.remote(
@@ -30,18 +51,37 @@ def side_by_side(
         num_gpus=1 if config.gpu else 0,
         max_retries=config.max_failures,
     )(call)
-    waiting = iter(pieces.items())
-    running: list[ray.ObjectRef] = []
+    waiting = list(reversed(pieces.items()))
+    running: dict[ObjectRef, str] = {}
+    with TemporaryDirectory() as folder, noted(note := Path(folder, "stop")):
+        try:
+            while (waiting or running) and not note.exists():
+                while waiting and len(running) < concurrent:
+                    name, piece = waiting.pop()
+                    announce(f"training {name}")
+                    running[task.options(name=name).remote(piece)] = name
+                for ended in ray.wait(list(running), timeout=_LOOK_SECONDS)[0]:
+                    name = running.pop(ended)
+                    _check(ended, name, config)
+                    announce(f"trained  {name}")
+        finally:
+            for one in running:
+                ray.cancel(one)
+            if running:  # what they have to save takes a moment
+                ray.wait(list(running), num_returns=len(running))
+
+
+def _check(ended: "ObjectRef", name: str, config: RayConfig) -> None:
+    """Raise what a piece raised, or UserError if its process was lost."""
+    import ray
+
     try:
-        while True:
-            while len(running) < concurrent and (following := next(waiting, None)):
-                name, piece = following
-                announce(name)
-                running.append(task.options(name=name).remote(piece))
-            if not running:
-                return
-            ended, running = ray.wait(running)
-            ray.get(ended)
-    finally:
-        for one in running:
-            ray.cancel(one)
+        ray.get(ended)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        first = str(error).splitlines()[0]
+        raise UserError(
+            f"{name}: its process was lost {config.max_failures + 1} times "
+            f"(ray.max_failures {config.max_failures}): {first}"
+        ) from error

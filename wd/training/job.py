@@ -22,7 +22,7 @@ from wd.config import (
 )
 from wd.data.batches import ShardReader
 from wd.generator.generator import ParameterGenerator
-from wd.model.directory import load_model, load_transformer, load_weights, save_weights
+from wd.model.directory import WEIGHTS, load_model, load_transformer, load_weights, save_weights
 from wd.model.transformer import Transformer
 from wd.tracking import Beside, TrackerHandle, attach, beside
 from wd.training.averaging import mean_state
@@ -146,6 +146,8 @@ def _run(
     done = train(trainee, reader, job.config, checkpoints, hooks, world)
     if world.rank == 0:
         figures = _pick(job, trainee, checkpoints, done.history, world)
+        if isinstance(trainee, GeneratorTrainee):  # the pictures are of what is published
+            diagnose(trainee, tracker, job.scratch, done.history[-1]["update"])
         figures |= {"history": done.history, "training_seconds": done.seconds}
         figures["tokens_per_second"] = median(speeds) if speeds else None
         _leave_result(job, trainee, figures)
@@ -202,14 +204,16 @@ def _figures(told: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _fingerprint(job: TrainingJob) -> str:
-    """Return a hash of what is trained, how, and on whose pieces."""
+    """Return a hash of what is trained, how, from which weights, and on whose pieces."""
     told = [job.config.without("log_every", "max_skipped"), job.model, job.objective, job.grouping]
     text = [each.model_dump_json() for each in told]
     if job.generator is not None:
         text.append(job.generator.model_dump_json())
     digest = hashlib.sha256("\n".join(text).encode())
-    for path in sorted(job.held_out.tokenizer.glob("*.model")):
-        digest.update(path.read_bytes())
+    weights = [job.start, job.teacher / WEIGHTS if job.teacher else None]
+    for path in [*filter(None, weights), *sorted(job.held_out.tokenizer.glob("*.model"))]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]
 
 
