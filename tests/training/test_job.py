@@ -13,7 +13,9 @@ from torch import Tensor
 
 from wd.data.batches import ShardReader
 from wd.errors import ArtifactError, UserError
-from wd.model.directory import load_weights
+from wd.generator.diagnostics import layer_shares
+from wd.generator.plots import shares_svg
+from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import mean_state
 from wd.training.job import TrainingJob, _trainee, result_of, run_job
 from wd.training.loop import Interrupted, Wish
@@ -146,6 +148,30 @@ def test_another_runs_checkpoint_is_refused(job: Job) -> None:
     changed = one.config.model_copy(update={"learning_rate": 1e-4})
     with pytest.raises(ArtifactError, match="a checkpoint of another run"):
         run(replace(one, config=changed))
+
+
+@pytest.mark.parametrize("role", ["teacher", "start"])
+def test_a_checkpoint_from_other_weights_is_refused(job: Job, tmp_path: Path, role: str) -> None:
+    one, _ = twins(job, "generator" if role == "teacher" else "model")
+    if role == "start":
+        one = replace(one, start=tmp_path / "start.safetensors")
+        save_weights(one.start, _trainee(twins(job)[1], World()).weights())
+    killed_at(12, one)
+    path = one.start or one.teacher / "model.safetensors"
+    save_weights(path, {name: 1.1 * each for name, each in load_weights(path).items()})
+    with pytest.raises(ArtifactError, match="a checkpoint of another run"):
+        run(one)
+
+
+def test_the_pictures_are_of_the_published_generator(job: Job) -> None:
+    """Learning diverges, so that an earlier checkpoint is published."""
+    one = job("one", "generator", updates=12, validate_every=4, learning_rate=2.0)
+    trained = run(one)
+    assert trained.figures["published"] != "last"
+    generator = _trainee(one, World()).module
+    generator.load_state_dict(trained.module)
+    drawn = (one.scratch / "diagnostics" / "origins.svg").read_text("utf-8")
+    assert drawn == shares_svg(layer_shares(generator))
 
 
 @pytest.mark.parametrize("phase", PHASES)
