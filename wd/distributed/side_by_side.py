@@ -51,7 +51,7 @@ def side_by_side(
         num_gpus=1 if config.gpu else 0,
         max_retries=config.max_failures,
     )(call)
-    waiting = list(reversed(pieces.items()))
+    waiting = list(pieces.items())[::-1]
     running: dict[ObjectRef, str] = {}
     with TemporaryDirectory() as folder, noted(note := Path(folder, "stop")):
         try:
