@@ -86,11 +86,10 @@ def _train(
     recipe: Recipe, rung: Rung, handle: TrackerHandle | None, folders: Sequence[Path]
 ) -> None:
     """Train one student in this process, which is to see what it reads."""
+    from wd.distributed.train import SHARE
+
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(
-                f"{platform.node()} has no {folder}: put root on a file system that all nodes "
-                "share, or train without --concurrent"
-            )
+            raise UserError(f"{platform.node()} has no {folder}: {SHARE}")
     with Run(recipe, parent=attach(handle), console=Console(quiet=True)) as run:
         _made(run, rung)

@@ -18,10 +18,11 @@ from wd.training.job import OnValidation, Trained, TrainingJob, result_of, run_j
 from wd.training.loop import Interrupted, Wish, check_share
 from wd.training.world import World
 
-_SHARE = (
+SHARE = (
     "put root on a file system that all nodes share; if it is an object store's address, set "
     "XDG_CACHE_HOME to such a folder on all of them"
 )
+"""What to do where a node does not see the artifacts."""
 _LOOKS = 10
 """So many times per progress report the workers look whether they are to stop."""
 
@@ -142,7 +143,7 @@ def _unseen(job: TrainingJob, world: World) -> str:
     if world.size > 1:
         told *= world.size
         torch.distributed.all_gather_object(told, told[0])
-    return next((f"{each}: {_SHARE}" for each in told if each), "")
+    return next((f"{each}: {SHARE}" for each in told if each), "")
 
 
 class _Wishes:
