@@ -8,6 +8,7 @@ the machine are not touched. Ctrl-C stops it.
 
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -20,6 +21,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +34,10 @@ from wd.errors import UserError
 HOST = "127.0.0.1"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 3.0
+_PORTS = range(20_000, 32_000)
+"""Above Ray's own for workers, below those that systems give to outgoing connections: what is free
+here stays free until a node listens there, and a node whose port is taken dies soon after it came
+up."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +184,17 @@ def living_nodes(cluster: LocalCluster) -> set[str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
+    found = (port for port in random.sample(_PORTS, len(_PORTS)) if _is_free(port))
+    return list(islice(found, count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def _run(

@@ -72,7 +72,39 @@ def test_a_wrong_token_is_refused(cluster: LocalCluster, tmp_path: Path) -> None
     status, _, messages = submit(cluster, "wmt14-ende-base", RAY_AUTH_TOKEN_PATH=str(token))
     assert status == 2
     assert cluster.dashboard in messages
+    assert "no Ray dashboard answers" not in messages
     assert "Traceback" not in messages
+
+
+def test_a_cluster_ends_before_it_has_the_job(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from wd.distributed.jobs import Jobs
+from wd.errors import UserError
+jobs = Jobs(sys.argv[1])
+print("reached", flush=True)
+input()
+try:
+    jobs.submit(["true"], Path(sys.argv[2]), {})
+except UserError as error:
+    print(error)
+"""
+    (tmp_path / "file").write_text("text")
+    with local_cluster(cpus=1) as ending:
+        client = subprocess.Popen(
+            [sys.executable, "-c", script, ending.dashboard, str(tmp_path)],
+            env={**os.environ, **ending.environment},
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert client.stdout is not None
+        assert client.stdout.readline() == "reached\n"
+    said, _ = client.communicate("\n", timeout=60)
+    assert client.returncode == 0
+    assert said.startswith(f"cluster {ending.dashboard}: did not take the job: ")
 
 
 def test_nothing_answers(tmp_path: Path) -> None:

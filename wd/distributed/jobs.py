@@ -45,6 +45,7 @@ class Jobs:
     def __init__(self, address: str) -> None:
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
+        self._address = address
         try:
             self._client = JobSubmissionClient(address)
         except AuthenticationError as error:
@@ -55,13 +56,17 @@ class Jobs:
     def submit(
         self, command: Sequence[str], working_dir: Path, environment: Mapping[str, str]
     ) -> str:
-        """Ship `working_dir`, start `command` in its copy on the cluster, return the job's id."""
-        return str(
-            self._client.submit_job(
-                entrypoint=shlex.join(command),
-                runtime_env={"working_dir": str(working_dir), "env_vars": dict(environment)},
-            )
-        )
+        """Ship `working_dir`, start `command` in its copy on the cluster, return the job's id.
+
+        Raises UserError if the cluster does not take it.
+        """
+        files = {"working_dir": str(working_dir), "env_vars": dict(environment)}
+        try:
+            job = self._client.submit_job(entrypoint=shlex.join(command), runtime_env=files)
+        except (OSError, RuntimeError) as error:
+            why = str(error).rstrip(".\n").splitlines()[-1]  # after the cluster's own traceback
+            raise UserError(f"cluster {self._address}: did not take the job: {why}") from None
+        return str(job)
 
     def follow(self, job: str, write: Callable[[str], object]) -> JobEnd:
         """Pass the job's log on while it runs; return how it ended.
