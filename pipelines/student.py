@@ -6,7 +6,7 @@ from pipelines.cli import main
 from pipelines.context import Run, Work
 from pipelines.generator import generator
 from pipelines.teacher import teacher
-from pipelines.training import VERSION, train_model, training_identity, training_inputs
+from pipelines.training import train_model, training_identity, training_inputs, version
 from wd.artifacts import Artifact, Metrics
 from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
 from wd.generator.sharing import check_generable
@@ -47,7 +47,7 @@ def student(run: Run, method: Method = "wd") -> Artifact:
 
     return run.stage(
         "student",
-        version=VERSION,
+        version=version(config),
         label=f"{recipe.name}-{recipe.student}-{method}",
         config={
             "model": model,

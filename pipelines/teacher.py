@@ -2,7 +2,7 @@
 
 from pipelines.cli import main
 from pipelines.context import Run, Work
-from pipelines.training import VERSION, train_model, training_identity, training_inputs
+from pipelines.training import train_model, training_identity, training_inputs, version
 from wd.artifacts import Artifact, Metrics
 
 
@@ -19,7 +19,7 @@ def teacher(run: Run) -> Artifact:
 
     return run.stage(
         "teacher",
-        version=VERSION,
+        version=version(recipe.teacher.training),
         config={
             "model": model,
             "training": training_identity(recipe.teacher.training),

@@ -13,8 +13,10 @@ from wd.config import ModelConfig, TrainingConfig
 if TYPE_CHECKING:  # torch is imported where a stage does its work
     from wd.training.job import Trained
 
-VERSION = 2
-"""Of the training loop: raise it when the same job would give other weights."""
+
+def version(config: TrainingConfig) -> int:
+    """Return the training loop's: raise it when the same job would give other weights."""
+    return 2 if config.ema_decay is None else 3
 
 
 def training_inputs(run: Run, *, pseudo: bool) -> dict[str, Artifact]:

@@ -17,7 +17,7 @@ from wd.generator.diagnostics import layer_shares
 from wd.generator.plots import shares_svg
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import mean_state
-from wd.training.job import TrainingJob, _trainee, result_of, run_job
+from wd.training.job import TrainingJob, _trainee, _validation, result_of, run_job
 from wd.training.loop import Interrupted, Wish
 from wd.training.trainee import GeneratorTrainee, Trainee
 from wd.training.world import World
@@ -304,6 +304,27 @@ def test_the_moving_average_is_the_naive_one(job: Job) -> None:
             naive[name] = decay * naive[name] + (1 - decay) * each.detach()
     for name, each in trainee.moving_average.weights.items():
         torch.testing.assert_close(each, naive[name])
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_moving_average_is_validated_and_published_and_disturbs_nothing(
+    job: Job, phase: str
+) -> None:
+    one, other = twins(job, phase, average_last=1)
+    averaged = replace(other, config=other.config.model_copy(update={"ema_decay": 0.9}))
+    plain, result = run(one), run(averaged)
+    last = saved(averaged)[-1]
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        assert (last / name).read_bytes() == (saved(one)[-1] / name).read_bytes()
+    assert result.figures["history"] != plain.figures["history"]
+
+    states = [load_weights(last / f"{name}.safetensors") for name in ("weights", "moving-average")]
+    trainee = _trainee(averaged, World())
+    trainee.module.load_state_dict(states[0] | states[1])
+    figures = _validation(averaged, trainee.weights(), World())
+    assert figures.items() <= result.figures["history"][-1].items()
+    assert result.figures["published"] == "last"
+    assert equal(result.weights, trainee.weights())
 
 
 @pytest.mark.slow

@@ -39,7 +39,8 @@ class TrainingConfig(Config):
     average_best: Annotated[int, Field(ge=0)] = 0
     """Also try the mean of this many best checkpoints; 0: the best one."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Also try the exponential moving average of the weights, with this decay per update."""
+    """Validate and publish, in the place of the weights, their exponential moving average with this
+    decay per update."""
     best_metric: Literal["loss", "bleu", "chrf"] = "loss"
     """Of the validations: what makes a checkpoint or an average the best."""
     early_stopping: PositiveInt | None = None

@@ -36,7 +36,7 @@ class Student(Config):
     artifact: str
     """Where its model comes from: `stage/label-hash`."""
     published: str
-    """Which of its training's weights these are: `last`, `average`, `best`, `moving average`."""
+    """Which of its training's weights these are: `last`, `average` or `best`."""
     quality: Quality
     """On the test set."""
     p_value: float | None

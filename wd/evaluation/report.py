@@ -22,7 +22,7 @@ class Row(Config):
     artifact: str
     """Where its model comes from: `stage/label-hash`."""
     published: str
-    """Which of its training's weights these are: `last`, `average`, `best`, `moving average`."""
+    """Which of its training's weights these are: `last`, `average` or `best`."""
     quality: Quality
     parameters: int
     compression: float

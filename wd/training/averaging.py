@@ -1,6 +1,7 @@
 """Averages of weights: of checkpoints, and exponential ones that move along with training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -37,3 +38,18 @@ class MovingAverage:
         """Go on from an average that was saved."""
         for name, weight in self.weights.items():
             weight.copy_(weights[name])
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the module have the average while this lasts, then again what it had, bit for bit."""
+        trained = [source.detach().clone() for source in self._sources]
+        self._put(list(self.weights.values()))
+        try:
+            yield
+        finally:
+            self._put(trained)
+
+    @torch.no_grad()
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for source, value in zip(self._sources, values, strict=True):
+            source.copy_(value)

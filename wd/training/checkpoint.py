@@ -126,12 +126,17 @@ class CheckpointFolder:
         return Progress()
 
     def weights(self, updates: Collection[int]) -> list[dict[str, Tensor]]:
-        """Return the weights after these updates, oldest first, without damaged ones."""
+        """Return what may be published of these updates, oldest first, without damaged ones.
+
+        With a moving average, that is in the place of what it averages.
+        """
         self.wait()
         found = []
         for folder in map(self._folder, sorted(updates)):
+            names = [WEIGHTS] + [MOVING_AVERAGE] * (folder / MOVING_AVERAGE).exists()
             try:
-                found.append(load_weights(_checked(folder, WEIGHTS)))
+                states = [load_weights(_checked(folder, name)) for name in names]
+                found.append({name: each for state in states for name, each in state.items()})
             except _DAMAGE as error:
                 warnings.warn(f"left out of an average: {error}", stacklevel=2)
         return found

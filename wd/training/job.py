@@ -121,11 +121,12 @@ def _run(
         if world.rank:
             on_validation({})
             return {}
-        figures = _validation(job, trainee.weights(), world)
+        with trainee.averaged():
+            figures = _validation(job, trainee.weights(), world)
+            if isinstance(trainee, GeneratorTrainee):
+                diagnose(trainee, tracker, job.scratch, update)
         _say(job.name, f"update {update}: validation " + _listed(figures))
         tracker.log_metrics({"validation": figures}, step=update)
-        if isinstance(trainee, GeneratorTrainee):
-            diagnose(trainee, tracker, job.scratch, update)
         told: dict[str, Any] = {"phase": job.name, "update": update, **figures}
         on_validation(told)
         return told
@@ -168,8 +169,9 @@ def _pick(
     module = trainee.module
     published = "last"
     figures = _figures(history[-1])
-    state = {name: each.clone() for name, each in module.state_dict().items()}
-    for name, other, found in _others(job.config, trainee, checkpoints, history):
+    with trainee.averaged():
+        state = {name: each.clone() for name, each in module.state_dict().items()}
+    for name, other, found in _others(job.config, checkpoints, history):
         if found is None:
             module.load_state_dict(other)
             found = _validation(job, trainee.weights(), world)
@@ -181,10 +183,7 @@ def _pick(
 
 
 def _others(
-    config: TrainingConfig,
-    trainee: Trainee,
-    checkpoints: CheckpointFolder,
-    history: list[dict[str, Any]],
+    config: TrainingConfig, checkpoints: CheckpointFolder, history: list[dict[str, Any]]
 ) -> Iterator[tuple[str, dict[str, Tensor], dict[str, float] | None]]:
     """Yield what else may be published: a name, the trained module's state, and its validation.
 
@@ -195,8 +194,6 @@ def _others(
         chosen = choose(history, config)
         if chosen != [history[-1]["update"]] and (states := checkpoints.weights(chosen)):
             yield name, mean_state(states), known[chosen[0]] if len(chosen) == 1 else None
-    if (average := trainee.moving_average) is not None:
-        yield "moving average", trainee.module.state_dict() | average.weights, None
 
 
 def _figures(told: Mapping[str, Any]) -> dict[str, float]:

@@ -80,6 +80,10 @@ class Trainee(ABC):
     def weights(self) -> dict[str, Tensor]:
         """Return the translation model's state dict as it is now, detached."""
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Let the module have the weights that are to be published: its moving average, if any."""
+        return self.moving_average.in_place() if self.moving_average else nullcontext()
+
     def _compiled(self, function: Function) -> Function:
         """Compile for any sentence length, if the config says so."""
         if not self._config.compile:
