@@ -176,6 +176,25 @@ def plan(
         console.print(table)
 
 
+@app.command(epilog=examples("wd keys generator.grouping", "wd keys --json > recipe.schema.json"))
+def keys(
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="Only this one and what is below it.")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print a recipe's JSON Schema; editors complete YAML by it."),
+    ] = False,
+) -> None:
+    """Tell every key of a recipe: its default, what it takes, what it means."""
+    from pipelines import keys as listing
+
+    if as_json:
+        return print_json(listing.schema())
+    for each in listing.keys(key):
+        print(each)
+
+
 @app.command(
     epilog=examples(
         "wd sweep quickstart --trials 4",
