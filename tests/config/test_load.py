@@ -100,6 +100,14 @@ def test_a_mistake_is_named(path: Path, override: str, message: str) -> None:
     assert "pydantic" not in str(error.value)
 
 
+def test_compiled_layers_are_not_asked_for_their_states(path: Path) -> None:
+    both = ["objective.hidden_states=1", "fine_tuning.compile=true"]
+    with pytest.raises(ConfigError, match=r"leave it at 0, or set compile: false"):
+        load_recipe(path, both)
+    for one in both:
+        load_recipe(path, [one])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

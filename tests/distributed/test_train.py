@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wd.config import RayConfig
+from wd.config import ObjectiveConfig, RayConfig
 from wd.distributed.train import fit
 from wd.errors import ConfigError, UserError
 from wd.training.job import TrainingJob, result_of
@@ -31,8 +31,9 @@ def one_thread() -> Iterator[None]:
 
 def test_two_workers_equal_one(job: Job, ray_session: None) -> None:
     # Workers draw different dropout masks, so there must be none.
-    alone = job("alone", "generator", dropout=0.0)
-    shared = TrainingJob(**{**vars(alone), "scratch": alone.scratch.with_name("shared")})
+    objective = ObjectiveConfig(word_kd=0.5, hidden_states=0.5)
+    alone = replace(job("alone", "generator", dropout=0.0), objective=objective)
+    shared = replace(alone, scratch=alone.scratch.with_name("shared"))
     one = fit(alone, RayConfig(workers=0))
     two = fit(shared, RayConfig(workers=2, cpus_per_worker=0.5))
     for name, weight in one.weights.items():

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from wd.config import ObjectiveConfig
 from wd.data.batches import ShardReader
 from wd.errors import ArtifactError, UserError
 from wd.generator.diagnostics import layer_shares
@@ -329,13 +330,17 @@ def test_a_moving_average_is_validated_and_published_and_disturbs_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("word_kd", [0.0, 1.0])
 def test_a_compiled_run_learns_the_same(
-    job: Job, phase: str, monkeypatch: pytest.MonkeyPatch
+    job: Job, phase: str, word_kd: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Graphs are captured as ever, but not turned into machine code, which takes a minute.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     plain, other = twins(job, phase, updates=4, dropout=0.0)
-    compiled = replace(other, config=plain.config.model_copy(update={"compile": True}))
+    teacher = job("teacher", "generator").teacher
+    plain = replace(plain, objective=ObjectiveConfig(word_kd=word_kd), teacher=teacher)
+    config = plain.config.model_copy(update={"compile": True})
+    compiled = replace(plain, config=config, scratch=other.scratch)
     one, two = run(plain), run(compiled)
     for name, weight in one.weights.items():
         if name.endswith("key.bias"):

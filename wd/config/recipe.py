@@ -219,6 +219,16 @@ class Recipe(Config):
                 raise ValueError(f"students.{name}: {told}") from None
         return self
 
+    @model_validator(mode="after")
+    def _compiled_layers_tell_no_states(self) -> Self:
+        compiled = self.generator.training.compile or self.fine_tuning.compile
+        if compiled and self.objective.hidden_states:
+            raise ValueError(
+                "objective.hidden_states needs layers that tell their states, which compiled ones "
+                "do not: leave it at 0, or set compile: false in generator.training and fine_tuning"
+            )
+        return self
+
     def model(self, shape: ModelShape) -> ModelConfig:
         """Return `shape` completed with the recipe's vocabulary sizes."""
         size = self.tokenizer.vocabulary_size

@@ -75,7 +75,8 @@ class ObjectiveConfig(Config):
     hidden_states: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the distance between a student layer's states and those of the last teacher
     layer of its subset: of the states themselves where the widths agree, else of their cosine
-    similarities between positions (Tung and Mori 2019), which need no projection."""
+    similarities between positions (Tung and Mori 2019), which need no projection. Not with
+    `compile`."""
 
     @property
     def needs_teacher(self) -> bool:
