@@ -59,7 +59,9 @@ def print_table(artifact: Artifact) -> None:
     from wd.evaluation.report import read_report, table
 
     console = Console(soft_wrap=True)
-    console.print(table(read_report(artifact.path)))
+    report = read_report(artifact.path)
+    console.print(table(report))
+    console.print(report.rows[0].quality.signatures, highlight=False)
     console.print(f"report: {artifact.path / 'report.html'}", highlight=False)
 
 

@@ -87,8 +87,10 @@ def show(artifact: Artifact) -> None:
     from wd.evaluation.ladder_report import WIDTH, read_ladder, tables
 
     console = Console(width=max(WIDTH, Console().width))  # a log is taken to have 80
-    for table in tables(read_ladder(artifact.path)):
+    told = read_ladder(artifact.path)
+    for table in tables(told):
         console.print(table)
+    console.print(told.teacher.quality.signatures, highlight=False, soft_wrap=True)
     console.print(f"page: {artifact.path / 'ladder.html'}", highlight=False, soft_wrap=True)
 
 

@@ -20,6 +20,11 @@ class Quality(Config):
     chrf: float
     chrf_signature: str
 
+    @property
+    def signatures(self) -> str:
+        """Both, for people; all systems of a comparison have the same."""
+        return f"BLEU {self.bleu_signature}; chrF {self.chrf_signature}"
+
 
 def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Quality:
     """Compare detokenized hypotheses with one reference each, line by line.
