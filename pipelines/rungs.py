@@ -50,11 +50,16 @@ class Place:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe whose run makes it."""
-        seeds = {"generator.training.seed": self.seed, "fine_tuning.seed": self.seed}
-        return overridden(recipe, {"student": self.shape, **seeds, **self.rung.overrides})
+        changes = {"student": self.shape, **seeded(self.seed), **self.rung.overrides}
+        return overridden(recipe, changes)
 
     def __str__(self) -> str:
         return f"{self.shape}, {self.rung.name}, seed {self.seed}"
+
+
+def seeded(seed: int) -> dict[str, int]:
+    """Return the overrides that give both phases a seed."""
+    return {"generator.training.seed": seed, "fine_tuning.seed": seed}
 
 
 def rungs_of(methods: Sequence[str], starts: Sequence[str]) -> list[Rung]:

@@ -20,6 +20,7 @@ from pipelines.context import Run
 from pipelines.generator import generator
 from pipelines.options import Overrides, RecipeArgument
 from pipelines.recipe_arguments import read_recipe
+from pipelines.rungs import seeded
 from pipelines.student import student
 from wd.config import Recipe, overridden
 
@@ -42,7 +43,7 @@ def grid(
     rows = []
     for point in product(*values):
         changes = dict(zip(axes, point, strict=True))
-        runs = [_figures(base, changes | _seeded(seed)) for seed in range(1, seeds + 1)]
+        runs = [_figures(base, changes | seeded(seed)) for seed in range(1, seeds + 1)]
         rows.append([*map(str, point), *(f"{mean(same):.2f}" for same in zip(*runs, strict=True))])
         print(" ".join(rows[-1]), flush=True)
     last = [f"{name} after phase {phase}" for name in ("loss", "BLEU") for phase in (1, 2)]
@@ -59,10 +60,6 @@ def _short(updates: int | None) -> dict[str, Any]:
     short = {"updates": updates, "validate_every": updates, "warmup_updates": max(1, updates // 3)}
     phases = ("generator.training", "fine_tuning")
     return {f"{phase}.{key}": value for phase in phases for key, value in short.items()}
-
-
-def _seeded(seed: int) -> dict[str, Any]:
-    return {"generator.training.seed": seed, "fine_tuning.seed": seed}
 
 
 def _figures(base: Recipe, changes: Mapping[str, Any]) -> list[float]:
