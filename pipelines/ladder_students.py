@@ -12,11 +12,10 @@ from pipelines.context import Run
 from pipelines.generator import generator
 from pipelines.rungs import Place, Rung
 from pipelines.shards import pseudo_shards, shards
-from pipelines.student import student
+from pipelines.student import check_possible, student
 from wd.artifacts import Artifact
 from wd.config import Recipe, overridden
 from wd.errors import UserError
-from wd.generator.sharing import check_generable
 from wd.tracking import TrackerHandle, attach
 
 
@@ -30,11 +29,10 @@ class Made:
 
 
 def check_places(recipe: Recipe, places: Sequence[Place]) -> None:
-    """Raise ConfigError if a student cannot be generated, before anything is trained for it."""
+    """Raise ConfigError if a student cannot be made, before anything is trained for it."""
     for place in places:
-        one = place.recipe(recipe)
-        if place.rung.method in ("copy", "wd"):
-            check_generable(one.teacher_model, one.student_model, one.generator.grouping)
+        if place.seed == 1:  # the others are of its shape
+            check_possible(place.recipe(recipe), place.rung.method)
 
 
 def students(run: Run, places: Sequence[Place]) -> dict[Place, Made]:

@@ -28,9 +28,11 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
     `length` is the sentence length (pieces, both sides) that FLOPs are told for; `tflops` is
     what all training workers together sustain, in 10^12 FLOP per second. A batch's budget
     includes its padding, so tokens, FLOPs and hours are upper bounds. Phase 1 is counted as its
-    student's training; generating the weights comes on top.
+    student's training; generating the weights comes on top. Raises ConfigError for a student
+    that cannot be generated.
     """
     teacher, student = recipe.teacher_model, recipe.student_model
+    check_generable(teacher, student, recipe.generator.grouping)
     teacher_parameters, student_parameters = count_parameters(teacher), count_parameters(student)
     training = {
         "teacher": (teacher, recipe.teacher.training),

@@ -9,6 +9,7 @@ from pipelines.teacher import teacher
 from pipelines.training import train_model, training_identity, training_inputs, version
 from wd.artifacts import Artifact, Metrics
 from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
+from wd.generator.grouping import stack_subsets
 from wd.generator.sharing import check_generable
 
 
@@ -17,13 +18,12 @@ def student(run: Run, method: Method = "wd") -> Artifact:
 
     `scratch` and `kd` start at random, `copy` from the teacher's layers, `wd` from what phase 1
     produced. All but `scratch` train on original and pseudo pairs; all get equal updates in total.
-    Raises ConfigError for a student that cannot be generated, if it is to be.
+    Raises ConfigError as `check_possible` does.
     """
     recipe, model = run.recipe, run.recipe.student_model
     objective = ObjectiveConfig() if method == "scratch" else recipe.objective
     config, grouping = recipe.student_training(method), recipe.generator.grouping
-    if method in ("copy", "wd"):  # before hours go into a teacher
-        check_generable(recipe.teacher_model, model, grouping)
+    check_possible(recipe, method)
     inputs = training_inputs(run, pseudo=method != "scratch")
     if method == "copy" or objective.needs_teacher:
         inputs["teacher"] = teacher(run)
@@ -59,6 +59,15 @@ def student(run: Run, method: Method = "wd") -> Artifact:
         inputs=inputs,
         build=build,
     )
+
+
+def check_possible(recipe: Recipe, method: Method) -> None:
+    """Raise ConfigError, before hours go into a teacher, if a student cannot be made so."""
+    of = recipe.teacher_model, recipe.student_model, recipe.generator.grouping
+    if method in ("copy", "wd"):
+        check_generable(*of)
+    elif method == "kd" and recipe.objective.hidden_states:
+        stack_subsets(*of)
 
 
 def _start(

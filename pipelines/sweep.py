@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pipelines.cli import main
 from pipelines.context import Run
+from pipelines.student import check_possible
 from wd.config import Recipe, TrainingConfig, overridden
 from wd.errors import ConfigError, UserError
 from wd.model.sizes import count_parameters
@@ -38,7 +39,8 @@ def sweep(
 
     `updates` replaces those of each phase, whose other settings are scaled along. The same
     arguments again go on with a killed sweep; more trials add to a finished one.
-    Raises ConfigError for an unknown space, UserError if no trial finished.
+    Raises ConfigError for an unknown space or an impossible student, UserError if no trial
+    finished.
     """
     short = _with_updates(recipe, updates)
     phases = (short.generator.training, short.fine_tuning)
@@ -47,6 +49,8 @@ def sweep(
     told: dict[str, Any] = {"spaces": sorted(set(spaces)), "updates": updates, "seed": seed}
     with Run(recipe) as run:
         points = _points(run, short, told, trials)
+        for point in points:
+            check_possible(overridden(short, point), "wd")
         _make_inputs(run)
         key = _key(short, told)
         with run.tracker.child(f"sweep {' '.join(told['spaces'])}", key=key) as tracker:

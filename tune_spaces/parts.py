@@ -10,7 +10,7 @@ from ray import tune
 from wd.config import Recipe, overridden
 from wd.config.generation import Part
 
-_PARTS = ("norms", "biases", "embeddings")
+PARTS = ("norms", "biases", "embeddings")
 
 
 def parts(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def parts(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
 
     Parts are copied only where the student has its teacher's widths.
     """
-    chosen = [part for part in _PARTS if part != "biases" or recipe.teacher.shape.biases]
+    chosen = [part for part in PARTS if part != "biases" or recipe.teacher.shape.biases]
     last = len(chosen) - 1
 
     def origin(number: int, point: Mapping[str, Any]) -> str:
@@ -26,7 +26,7 @@ def parts(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
         # Every part, and none, is as likely to be the other one.
         if set(before) - {"generated"} or generator.randrange(last - number + 2) > 0:
             return "generated"
-        copies = _keeps_widths(recipe, point)
+        copies = keeps_widths(recipe, point)
         return generator.choice([one for one in get_args(Part)[1:] if copies or one != "copied"])
 
     return {
@@ -35,7 +35,7 @@ def parts(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
     }
 
 
-def _keeps_widths(recipe: Recipe, point: Mapping[str, Any]) -> bool:
+def keeps_widths(recipe: Recipe, point: Mapping[str, Any]) -> bool:
     """Whether all widths of the point's student are its teacher's."""
     shape = {key: value for key, value in point.items() if key.startswith("students.")}
     teacher, student = recipe.teacher_model, overridden(recipe, shape).student_model

@@ -5,6 +5,7 @@ from typing import Any
 
 from ray import tune
 
+from tune_spaces.parts import PARTS, keeps_widths
 from wd.config import Recipe
 
 
@@ -34,4 +35,9 @@ def student_shape(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
     if recipe.generator.grouping.decoder_subsets is not None:
         # They were meant for the recipe's own depth.
         space["generator.grouping.decoder_subsets"] = None
+    for part in PARTS:
+        if getattr(recipe.generator.grouping, part) == "copied":  # where it can be
+            space[f"generator.grouping.{part}"] = tune.sample_from(
+                lambda point: "copied" if keeps_widths(recipe, point) else "generated"
+            )
     return space

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wd.config import Recipe, load_recipe, overridden
+from wd.config import GeneratorConfig, GroupingConfig, Recipe, load_recipe, overridden
 from wd.errors import ConfigError
 
 YAML = """
@@ -98,6 +98,31 @@ def test_a_mistake_is_named(path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as error:
         load_recipe(path, [override])
     assert "pydantic" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["teacher.shape", "students.small"])
+def test_one_table_needs_one_tokenizer(path: Path, key: str) -> None:
+    two = ["tokenizer.joint=false", "students.tiny.tied_embeddings=none"]
+    with pytest.raises(ConfigError, match=rf"{key}\.tied_embeddings: .*tokenizer\.joint: true"):
+        load_recipe(path, [*two, f"{key}.tied_embeddings=all"])
+    load_recipe(path, two)
+
+
+def test_a_preset_fills_an_object_as_it_fills_a_tree() -> None:
+    subsets = (1, 2, 3)
+    grouping = GroupingConfig(decoder_subsets=subsets)
+    filled = GeneratorConfig(preset="reference", grouping=grouping)
+    tree = {"preset": "reference", "grouping": {"decoder_subsets": subsets}}
+    assert filled == GeneratorConfig.model_validate(tree)
+    assert filled.grouping.sharing == "subset"
+
+
+def test_what_is_given_beside_a_preset_stays_when_it_is_taken_back(path: Path) -> None:
+    given = ["generator.preset=reference", "generator.grouping.sharing=subset"]
+    found = load_recipe(path, [*given, "generator.preset=null"]).generator.grouping
+    assert found == GroupingConfig(sharing="subset")
+    found = overridden(load_recipe(path, given), {"generator.preset": None}).generator.grouping
+    assert found == GroupingConfig(sharing="subset")
 
 
 def test_compiled_layers_are_not_asked_for_their_states(path: Path) -> None:

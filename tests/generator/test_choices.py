@@ -1,6 +1,7 @@
 """What each choice of grouping and of start promises."""
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -227,15 +228,17 @@ def test_whose_gates_are_learned(build: Build, chosen: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["norms", "biases", "embeddings"])
-@pytest.mark.parametrize("choice", ["copied", "fresh"])
-def test_a_part_can_be_copied_or_fresh(build: Build, part: str, choice: str) -> None:
-    generator = build("small", {part: choice})
+@pytest.mark.parametrize(
+    ("choice", "layers"), [("fresh", "spread"), *product(["copied"], ["spread", "last", "mean"])]
+)
+def test_a_part_can_be_copied_or_fresh(build: Build, part: str, choice: str, layers: str) -> None:
+    generator = build("small", {part: choice}, layers=layers)
     direct = [each for each in generator.classes if each.part == part]
     assert direct
     for each in generator.classes:
         assert (type(generator.parts[each.key]) is Direct) == (each in direct)
     if choice == "copied":
-        generated = build("small", maps="identity", layers="first").materialize()
+        generated = build("small", maps="identity", layers=layers).materialize()
         for name in (name for each in direct for name in each.student):
             torch.testing.assert_close(generator.materialize()[name], generated[name])
 

@@ -7,7 +7,7 @@ from wd.config import GeneratorConfig, ModelConfig, StackOverride, StudentShape
 from wd.errors import ArtifactError
 from wd.generator.directory import load_generator, save_generator
 from wd.generator.generator import ParameterGenerator
-from wd.model.directory import load_model
+from wd.model.directory import load_model, save_weights
 
 
 @pytest.fixture
@@ -37,6 +37,23 @@ def test_another_teacher_is_refused(saved: tuple[Path, Path, ParameterGenerator]
     teacher.rename(other)
     with pytest.raises(ArtifactError, match="made from teacher model, not from"):
         load_generator(folder, other)
+
+
+def test_a_way_round_leads_to_the_same_teacher(
+    saved: tuple[Path, Path, ParameterGenerator], tmp_path: Path
+) -> None:
+    folder, teacher, _ = saved
+    link = tmp_path / "link"
+    link.symlink_to(teacher)
+    for path in (link, teacher / ".." / teacher.name):
+        load_generator(folder, path)
+
+
+def test_other_weights_are_told(saved: tuple[Path, Path, ParameterGenerator]) -> None:
+    folder, teacher, generator = saved
+    save_weights(folder / "generator.safetensors", dict(list(generator.state_dict().items())[1:]))
+    with pytest.raises(ArtifactError, match="not this generator's weights: Missing key"):
+        load_generator(folder, teacher)
 
 
 def test_a_truncated_file_is_told(saved: tuple[Path, Path, ParameterGenerator]) -> None:

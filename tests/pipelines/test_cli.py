@@ -17,7 +17,7 @@ from pipelines.recipe_arguments import read_recipe, shipped_recipes
 
 COMMANDS = [
     *("run", "corpus", "tokenizer", "shards", "teacher", "pseudo", "generator", "student"),
-    *("evaluate", "plan", "ladder", "sweep", "promote", "rollback", "translate", "export"),
+    *("evaluate", "plan", "keys", "ladder", "sweep", "promote", "rollback", "translate", "export"),
     "inspect",
 ]
 RECIPE = """
@@ -58,6 +58,8 @@ def test_every_command_is_there_and_gives_examples() -> None:
         (["plan", "wmt14-ende-base", "studen=tiny"], "did you mean student?"),
         (["plan", "wmt14-ende-base", "student"], "write it as key=value"),
         (["plan", "wmt14-ende-base", "teacher.shape.encoder.heads=7"], "512 / 7 leaves 1"),
+        (["plan", "wmt14-ende-base", "generator.grouping.norms=copied"], "cannot be copied"),
+        (["keys", "generator.groping"], "did you mean generator.grouping?"),
         (["run", "wmt14-ende-base", "--from", "nowhere"], "the stages are corpus, tokenizer"),
         (["inspect", "missing"], "missing: neither an artifact"),
         (["translate", "missing"], "missing: neither a folder nor an artifact"),

@@ -38,6 +38,10 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
         (["fine_tuning.early_stopping=3"], "fine_tuning.early_stopping: a ladder compares"),
         (["student=huge"], "huge is not defined"),
         (["generator.grouping.decoder_subsets=[1, 5]"], "decoder_subsets: [1, 5]"),
+        (
+            ["--method", "kd", "objective.hidden_states=1", "students.small.decoder.layers=3"],
+            "a student of 3 layers cannot be generated",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(
@@ -76,7 +80,9 @@ def test_a_place_s_recipe_differs_in_student_seed_and_start_only() -> None:
     assert (other.student, other.generator.initialisation.maps) == ("small", "xavier")
     assert other.generator.training.seed == other.fine_tuning.seed == 3
     assert other.teacher == base.teacher
-    stacked = overridden(base, {"generator.grouping.sharing": "stack"})
+    others = {"sharing": "stack", "width_maps": "mixing_axes", "learned_maps": ["layer"]}
+    others |= {"norms": "copied", "embeddings": "fresh"}
+    stacked = overridden(base, {f"generator.grouping.{key}": each for key, each in others.items()})
     reference = Place("tiny", Rung("wd", "reference"), 1).recipe(stacked).generator
     published = GeneratorConfig(preset="reference")
     assert (reference.grouping, reference.initialisation) == (

@@ -2,6 +2,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -35,10 +36,11 @@ def test_fewer_updates_scale_warm_up_and_validation_along() -> None:
     [
         ({"fine_tuning.bleu_sentences": 0}, ["student_shape"], "bleu_sentences"),
         ({}, ["student_shap"], "did you mean student_shape"),
+        ({"generator.grouping.norms": "copied"}, ["optimization"], "cannot be copied"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_any_work(
-    tmp_path, changes: dict[str, int], spaces: list[str], message: str
+    tmp_path, changes: dict[str, Any], spaces: list[str], message: str
 ) -> None:
     root = tmp_path / "root"
     recipe = overridden(RECIPE, {"root": str(root), **changes})

@@ -11,7 +11,7 @@ from torch import nn
 
 from wd.config import GeneratorConfig, GroupingConfig
 from wd.model.directory import load_weights
-from wd.training.checkpoint import CheckpointFolder
+from wd.training.checkpoint import CheckpointFolder, Progress
 from wd.training.job import TrainingJob, _trainee, result_of, run_job
 from wd.training.world import World
 
@@ -60,6 +60,23 @@ def test_a_damaged_checkpoint_is_left_out_of_averages(tmp_path: Path) -> None:
         (found,) = folder.weights([2, 3])
     torch.testing.assert_close(found, dict(module.state_dict()))
     assert sound.name.endswith("3")
+
+
+def test_a_run_that_starts_anew_beside_older_checkpoints_keeps_its_own(tmp_path: Path) -> None:
+    """Weights that an average wanted stay when the two newest turn out damaged."""
+    module, optimizer = half_frozen(), torch.optim.AdamW(half_frozen().parameters())
+    old = CheckpointFolder(tmp_path)
+    for update in (2, 3, 4, 5):
+        old.save(Progress(update), module, optimizer, keep=[2, 3])
+    old.wait()
+    for update in (4, 5):
+        (tmp_path / f"update-{update:08}" / "weights.safetensors").write_bytes(b"x")
+    new = CheckpointFolder(tmp_path)
+    with pytest.warns(UserWarning, match="damaged checkpoint"):
+        assert new.restore(module, optimizer).update == 0
+    new.save(Progress(1), module, optimizer)
+    new.wait()
+    assert new.restore(module, optimizer).update == 1
 
 
 @pytest.mark.parametrize("learned", [(), ("output",)])

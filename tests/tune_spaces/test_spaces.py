@@ -35,6 +35,10 @@ CASES = {
     "one table, other student": recipe(
         "all", students={"tiny": {"decoder": {"d_model": 12}, "tied_embeddings": "decoder"}}
     ),
+    "copied parts": recipe(
+        students={"tiny": {"decoder": {"layers": 2}}},
+        generator={"grouping": {"norms": "copied", "embeddings": "copied"}},
+    ),
     "own subsets": recipe(generator={"grouping": {"decoder_subsets": [3, 1]}}),
     "shallow": recipe(
         teacher={"shape": {"encoder": STACK | {"layers": 3}, "decoder": STACK | {"layers": 1}}},

@@ -1,8 +1,8 @@
 """How the parameter generator groups a teacher's weights, and where its own parameters start."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import BaseModel, ModelWrapValidatorHandler, model_validator
 
 from wd.config.shapes import Config, PositiveInt
 from wd.config.training import TrainingConfig
@@ -62,11 +62,14 @@ class InitialisationConfig(Config):
     """W starts at 1, so S = tanh(T); or at T / tanh(T), so that S = T."""
 
 
-REFERENCE: dict[str, dict[str, str]] = {
+REFERENCE: dict[str, dict[str, Any]] = {
     "grouping": {
         "sharing": "subset",
+        "learned_maps": ("input", "output", "layer"),
         "learned_gates": "all",
         "layer_map": "factored",
+        "width_maps": "changed_classes",
+        **dict.fromkeys(("norms", "biases", "embeddings"), "generated"),
         "output_projection": "linear",
     },
     "initialisation": {"maps": "xavier", "layers": "mean", "gate": "reference"},
@@ -83,21 +86,28 @@ class GeneratorConfig(Config):
     initialisation: InitialisationConfig = InitialisationConfig()
     training: TrainingConfig = TrainingConfig()
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _apply_preset(cls, tree: Any) -> Any:
+    def _apply_preset(cls, tree: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(tree, dict) or tree.get("preset") != "reference":
-            return tree
-        given = {key: tree.get(key) or {} for key in REFERENCE}
-        return tree | {
+            return handler(tree)
+        given = {key: _as_tree(tree.get(key)) for key in REFERENCE}
+        whole = tree | {
             key: {**values, **given[key]} if isinstance(given[key], dict) else given[key]
             for key, values in REFERENCE.items()
         }
+        made = handler(whole)
+        for key, values in REFERENCE.items():  # what the preset filled is not given
+            getattr(made, key).model_fields_set.difference_update(values.keys() - given[key].keys())
+        return made
 
     def given(self) -> dict[str, Any]:
-        """Return the values that neither the defaults nor the preset would fill in again."""
-        tree = self.model_dump(mode="json", exclude_unset=True)
-        if self.preset == "reference":
-            for section, filled in REFERENCE.items():
-                tree[section] = {k: v for k, v in tree[section].items() if filled.get(k) != v}
-        return tree
+        """Return the values that neither the defaults nor the preset filled in."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def _as_tree(section: Any) -> Any:
+    """Return what a section says, also where it is an object already."""
+    if isinstance(section, BaseModel):
+        return section.model_dump(exclude_unset=True)
+    return {} if section is None else section

@@ -220,6 +220,20 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _one_table_needs_one_tokenizer(self) -> Self:
+        shapes = {"teacher.shape": self.teacher.shape} | {
+            f"students.{name}": student.of(self.teacher.shape)
+            for name, student in self.students.items()
+        }
+        for key, shape in shapes.items():
+            if shape.tied_embeddings == "all" and not self.tokenizer.joint:
+                raise ValueError(
+                    f"{key}.tied_embeddings: all needs one vocabulary for both languages; set "
+                    "tokenizer.joint: true, or tie less"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _compiled_layers_tell_no_states(self) -> Self:
         compiled = self.generator.training.compile or self.fine_tuning.compile
         if compiled and self.objective.hidden_states:

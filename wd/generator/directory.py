@@ -53,11 +53,16 @@ def load_generator(folder: Path, teacher: Path) -> ParameterGenerator:
     except ConfigError as error:
         raise ArtifactError(f"{error}; was it written by another version?") from None
     made_from = Path(description.teacher).parts
-    if teacher.absolute().parts[-len(made_from) :] != made_from:
+    paths = teacher.absolute(), teacher.resolve()  # links may lead to it, or its path pass some
+    if all(path.parts[-len(made_from) :] != made_from for path in paths):
         raise ArtifactError(
             f"{folder}: made from teacher {description.teacher}, not from {teacher}"
         )
     config, weights = load_model(teacher)
     generator = ParameterGenerator(config, description.student, weights, description.config)
-    generator.load_state_dict(load_weights(folder / WEIGHTS))
+    try:
+        generator.load_state_dict(load_weights(folder / WEIGHTS))
+    except RuntimeError as error:
+        why = str(error).splitlines()[-1].strip()
+        raise ArtifactError(f"{folder / WEIGHTS}: not this generator's weights: {why}") from None
     return generator

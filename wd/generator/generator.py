@@ -1,12 +1,13 @@
 """The parameter generator: a student's weights as a learned function of its teacher's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from wd.config import GeneratorConfig, ModelConfig
-from wd.generator.grouping import WeightClass, subset_bounds
+from wd.generator.grouping import WeightClass
+from wd.generator.layer_map import LayerMap, mix_layers
 from wd.generator.map_set import MapSet
 from wd.generator.sharing import MapKeys, check_generable, choice, has_learned_gate, is_linear
 from wd.generator.transform import Direct, Elementwise, Gated, Transformation
@@ -44,7 +45,7 @@ class ParameterGenerator(nn.Module):
             if choices[each.name] == "generated":
                 part = self._generated(each, weights, config)
             elif choices[each.name] == "copied":
-                part = Direct([weights[name] for name in _firsts(each)])
+                part = Direct(_copied(each, weights, config))
             else:
                 part = Direct([fresh[name] for name in each.student])
             self.parts[each.key] = part
@@ -87,6 +88,15 @@ class ParameterGenerator(nn.Module):
         return Gated(instances, keys, maps, start.gate, learned_gate=learned_gate)
 
 
-def _firsts(each: WeightClass) -> list[str]:
-    """Return the first teacher instance of every subset, as layer copy takes it."""
-    return [each.teacher[first] for first, _ in subset_bounds(each.subsets)]
+@torch.no_grad()
+def _copied(
+    each: WeightClass, weights: Mapping[str, Tensor], config: GeneratorConfig
+) -> Sequence[Tensor]:
+    """Return the student's instances: of the layers that those which are mapped start from."""
+    layer_map = LayerMap(
+        each.subsets,
+        shared=config.grouping.sharing != "subset",
+        start=config.initialisation.layers,
+        factored=False,
+    )
+    return mix_layers(layer_map(), torch.stack([weights[name] for name in each.teacher])).unbind()

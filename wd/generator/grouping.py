@@ -13,6 +13,8 @@ from wd.config import GroupingConfig, ModelConfig, ModelShape
 from wd.errors import ConfigError
 from wd.model.sizes import is_bias, tensor_shapes
 
+Stack = Literal["encoder", "decoder"]
+STACKS: tuple[Stack, ...] = ("encoder", "decoder")
 Shape = tuple[int, ...]
 Kind = Literal["matrix", "vector", "gain", "embedding"]
 _LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.+)")
@@ -68,10 +70,7 @@ def weight_classes(
     Raises ConfigError if the student cannot be generated from this teacher.
     """
     _check_feasible(teacher, student)
-    subsets = {
-        stack: subset_sizes(stack, teacher, student, getattr(grouping, f"{stack}_subsets"))
-        for stack in ("encoder", "decoder")
-    }
+    subsets = stack_subsets(teacher, student, grouping)
     teacher_shapes, student_shapes = tensor_shapes(teacher), tensor_shapes(student)
     roles: dict[str, list[str]] = {}
     for name in student_shapes:
@@ -97,6 +96,16 @@ def weight_classes(
             )
         )
     return classes
+
+
+def stack_subsets(
+    teacher: ModelConfig, student: ModelConfig, grouping: GroupingConfig
+) -> dict[str, tuple[int, ...]]:
+    """Return the subset sizes of both stacks; raises ConfigError as `subset_sizes` does."""
+    return {
+        stack: subset_sizes(stack, teacher, student, getattr(grouping, f"{stack}_subsets"))
+        for stack in STACKS
+    }
 
 
 def subset_sizes(

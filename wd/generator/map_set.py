@@ -75,7 +75,7 @@ class MapSet(nn.Module):
 
     @torch.no_grad()
     def _mixed(self, each: WeightClass, weights: Mapping[str, Tensor]) -> Tensor:
-        """Return the class's teacher instances after the layer map: [S, ...]."""
+        """Return the class's teacher instances after its layer map: [S, ...], else [L, ...]."""
         instances = torch.stack([weights[name] for name in each.teacher])
         key = self.keys[each.name].layer
         return instances if key is None else mix_layers(self.layer_maps[key](), instances)

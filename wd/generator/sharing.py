@@ -92,6 +92,7 @@ class MapSize:
     shape: tuple[int, ...]
     """[C, A, a] of a width map, with C copies; the mixes' sizes of a layer map."""
     parameters: int
+    """That are learned: 0 of a map that stays as it starts."""
     users: int
 
 
@@ -127,6 +128,7 @@ def map_sizes(classes: Sequence[WeightClass], grouping: GroupingConfig) -> list[
     shapes: dict[str, tuple[int, ...]] = {}
     parameters: dict[str, int] = {}
     users: list[str] = []
+    learned: set[str | None] = set()
     for each in classes:
         keys = map_keys(each, grouping)
         if keys.layer is not None:
@@ -141,4 +143,8 @@ def map_sizes(classes: Sequence[WeightClass], grouping: GroupingConfig) -> list[
                 shapes[key] = (copies, *widths)
                 parameters[key] = prod(shapes[key])
         users += filter(None, (keys.layer, keys.output, keys.input))
-    return [MapSize(key, shapes[key], parameters[key], users.count(key)) for key in shapes]
+        learned |= {getattr(keys, role) for role in grouping.learned_maps}
+    return [
+        MapSize(key, shape, parameters[key] if key in learned else 0, users.count(key))
+        for key, shape in shapes.items()
+    ]

@@ -159,9 +159,10 @@ class CheckpointFolder:
         (partial / DIGESTS).write_text("".join(digests), "ascii")
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-        # The one before stays whole, in case the newest turns out damaged.
+        # The one before stays whole, in case the newest turns out damaged. What is of a later
+        # update was left when newer ones had turned out damaged, and will be written again.
         kept = {self._folder(each) for each in keep}
-        for folder in self._all()[:-2]:
+        for folder in [each for each in self._all() if each <= final][:-2]:
             if folder in kept:
                 (folder / OPTIMIZER).unlink(missing_ok=True)
             else:

@@ -5,18 +5,15 @@ Shapes: B sentences, P positions, W a teacher's and w a student's width.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from wd.config import GroupingConfig, ModelConfig
-from wd.generator.grouping import subset_bounds, subset_sizes
+from wd.generator.grouping import STACKS, Stack, stack_subsets, subset_bounds
 from wd.model.transformer import Transformer
 
-Stack = Literal["encoder", "decoder"]
-STACKS: tuple[Stack, ...] = ("encoder", "decoder")
 States = dict[Stack, list[Tensor]]
 """The output of each layer of a stack, first layer first."""
 Counterparts = dict[Stack, tuple[int, ...]]
@@ -30,11 +27,8 @@ def counterparts(
 
     Raises ConfigError if the subsets do not fit the teacher and the student.
     """
-    found: Counterparts = {}
-    for stack in STACKS:
-        sizes = subset_sizes(stack, teacher, student, getattr(grouping, f"{stack}_subsets"))
-        found[stack] = tuple(end - 1 for _, end in subset_bounds(sizes))
-    return found
+    subsets = stack_subsets(teacher, student, grouping)
+    return {stack: tuple(end - 1 for _, end in subset_bounds(subsets[stack])) for stack in STACKS}
 
 
 @contextmanager

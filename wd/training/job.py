@@ -27,7 +27,7 @@ from wd.model.transformer import Transformer
 from wd.tracking import Beside, TrackerHandle, attach, beside
 from wd.training.averaging import mean_state
 from wd.training.checkpoint import CheckpointFolder
-from wd.training.diagnosis import diagnose
+from wd.training.diagnosis import diagnose, draw
 from wd.training.loop import Hooks, Wish, go_on, train
 from wd.training.objective import Guide, Objective
 from wd.training.selection import best_updates, last_updates, merit
@@ -148,7 +148,7 @@ def _run(
     if world.rank == 0:
         figures = _pick(job, trainee, checkpoints, done.history, world)
         if isinstance(trainee, GeneratorTrainee):  # the pictures are of what is published
-            diagnose(trainee, tracker, job.scratch, done.history[-1]["update"])
+            draw(trainee.module, job.scratch)
         figures |= {"history": done.history, "training_seconds": done.seconds}
         figures["tokens_per_second"] = median(speeds) if speeds else None
         _leave_result(job, trainee, figures)

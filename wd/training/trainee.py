@@ -144,7 +144,7 @@ class GeneratorTrainee(Trainee):
 
         Gradients gather on the generated weights, then go through; a single batch's go straight.
         """
-        with self._autocast():  # the student's products round the weights no less
+        with self._autocast():  # the student's products round matrices no less
             generated = self._shared(self._lookups(batches))
         gather = len(batches) > 1
         weights = {
