@@ -75,7 +75,7 @@ def run(
     with Run(read_recipe(recipe, overrides or ()), dry=dry_run, rebuild=rebuild) as pipeline:
         made = everything(pipeline)
     if dry_run:
-        return
+        return print_json(pipeline.outlook) if as_json else None
     if as_json:
         return print_json({name: _told(artifact) for name, artifact in made.items()})
     _print_evaluation(made["evaluation"])
@@ -259,7 +259,7 @@ def _make(
     with Run(settings, dry=dry_run) as pipeline:
         artifact = make(pipeline, *arguments)
     if dry_run:
-        return
+        return print_json(pipeline.outlook) if as_json else None
     if show:
         show(artifact)
     elif as_json:

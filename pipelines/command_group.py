@@ -3,6 +3,7 @@
 import errno
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,16 @@ from typer.core import TyperGroup
 
 from wd.errors import UserError
 
-_USERS_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR)
+_USERS_DISK = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+)
+_PYTHONS = warnings.formatwarning
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -43,9 +53,17 @@ class CommandGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
+        warnings.formatwarning = _as_line
         again = shlex.join(["wd", *ctx.meta["wd.arguments"]])
         with reporting(f"interrupted: what is finished is kept; to go on, again: {again}"):
             return super().invoke(ctx)
+
+
+def _as_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+    """Return a warning as our users read it; a library's keeps its place."""
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return _PYTHONS(message, category, *place, **more)
 
 
 def _message(error: BaseException | None) -> str | None:

@@ -54,6 +54,8 @@ class Run:
     def __post_init__(self) -> None:
         self.store = Store(self.recipe.root)
         self._made: dict[str, Artifact] = {}
+        self.outlook: dict[str, str] = {}
+        """Of a dry run: artifact -> `exists` or `to do`."""
         self._exits = ExitStack()
         self._tracker = self.parent
 
@@ -72,8 +74,12 @@ class Run:
         inputs: Mapping[str, Artifact],
         build: Callable[[Work], Metrics],
         label: str | None = None,
+        place: str | None = None,
     ) -> Artifact:
-        """Return the artifact of this identity, building it if it does not exist yet."""
+        """Return the artifact of this identity, building it if it does not exist yet.
+
+        `place` is the stage of `STAGES` together with which it is done again, by default its own.
+        """
         identity = Identity(
             stage=stage,
             label=label or self.recipe.name,
@@ -83,21 +89,23 @@ class Run:
         )
         if identity.name in self._made:
             return self._made[identity.name]
-        self._made[identity.name] = artifact = self._find_or_build(identity, build)
+        again = (place or stage) in self.rebuild
+        self._made[identity.name] = artifact = self._find_or_build(identity, build, again)
         return artifact
 
-    def _find_or_build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
-        found = None if identity.stage in self.rebuild else self.store.find(identity)
+    def _find_or_build(
+        self, identity: Identity, build: Callable[[Work], Metrics], again: bool
+    ) -> Artifact:
+        found = None if again else self.store.find(identity)
         if self.dry:
-            self.console.print(
-                f"{'exists' if found else 'to do '}  {identity.name}", highlight=False
-            )
+            self.outlook[identity.name] = "exists" if found else "to do"
+            self.console.print(f"{self.outlook[identity.name]:6}  {identity.name}", highlight=False)
             return found or self.store.planned(identity)
         if found:
             self.console.print(f"[green]exists[/]  {found.name}", highlight=False)
             return found
         with self.store.lock(identity):
-            if identity.stage not in self.rebuild and (found := self.store.find(identity)):
+            if not again and (found := self.store.find(identity)):
                 return found
             self.console.print(f"[bold]making[/]  {identity.name}", highlight=False)
             return self._build(identity, build)
@@ -143,7 +151,7 @@ class Run:
         """
         parent = None if self.dry else self.tracker
         run = Run(recipe, self.dry, self.rebuild, parent=parent, console=self.console)
-        run._made = self._made
+        run._made, run.outlook = self._made, self.outlook
         return run
 
     def glance(self, recipe: Recipe) -> "Run":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wd.evaluation.compare import TestSet
     from wd.evaluation.report import Report
 
-VERSION = 2
+VERSION = 3
 
 
 def evaluation(run: Run) -> Artifact:

@@ -58,23 +58,30 @@ def _artifact(folder: Path) -> dict[str, Any]:
 
 
 def _lineage(root: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Return every artifact upstream: whether it is still there, and its own inputs."""
+    """Return every artifact upstream: whether it is still there and whole, and its own inputs.
+
+    Whole: every file has its size; inspect that artifact itself to have the bytes checked.
+    """
     lineage: dict[str, Any] = {}
     waiting = list(inputs.values())
     while waiting:
         name = waiting.pop(0)
         if name not in lineage:
             present = (root / name / MANIFEST).is_file()
-            above = read_manifest(root / name).get("inputs", {}) if present else {}
-            lineage[name] = {"present": present, "inputs": above}
+            manifest = read_manifest(root / name) if present else {"files": {}}
+            damage = damaged_files(root / name, manifest, hashes=False)
+            above = manifest.get("inputs", {})
+            lineage[name] = {"present": present, "damage": damage, "inputs": above}
             waiting += above.values()
     return lineage
 
 
 def _model(folder: Path) -> dict[str, Any]:
+    from wd.data.tokenizer import Tokenizer
     from wd.model.directory import load_model
 
     config, _ = load_model(folder)
+    Tokenizer.load(folder)
     return {"model": config.model_dump(), "parameters": count_parameters(config)}
 
 
@@ -84,14 +91,14 @@ def show(told: Mapping[str, Any], console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in _flat(told, skip=("inputs", "lineage")):
-        table.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+        table.add_row(key, f"{value:,}" if type(value) is int else str(value))
     console.print(table)
     if "artifact" not in told:
         return console.print("complete")
     tree = Tree(told["artifact"])
     _grow(tree, told["inputs"], told["lineage"], set())
     console.print(tree)
-    console.print("intact: every byte is as the manifest says")
+    console.print("intact: every byte of this folder is as its manifest says")
 
 
 def _flat(told: Mapping[str, Any], skip: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
@@ -108,8 +115,8 @@ def _grow(
 ) -> None:
     for role, name in inputs.items():
         source = lineage[name]
-        missing = "" if source["present"] else "  (not here any more)"
-        branch = tree.add(f"{role}: {name}{missing}")
+        state = "; ".join(source["damage"]) if source["present"] else "not here any more"
+        branch = tree.add(f"{role}: {name}" + (f"  ({state})" if state else ""))
         if name not in seen:  # an artifact that many need shows its own inputs once
             seen.add(name)
             _grow(branch, source["inputs"], lineage, seen)

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.cli import main
 from wd.config import Recipe
 from wd.errors import ConfigError
 
@@ -49,11 +50,17 @@ def keys(prefix: str | None = None) -> list[Key]:
     found = list(_walk(whole, whole["$defs"], "", {}))
     if prefix is None:
         return found
-    if chosen := [key for key in found if f"{key.path}.".startswith(f"{prefix}.")]:
+    wanted = prefix.split(".")
+    if chosen := [key for key in found if _is_below(key.path.split("."), wanted)]:
         return chosen
     known = [key.path for key in found]
     (near,) = difflib.get_close_matches(prefix, known, n=1, cutoff=0.0)
     raise ConfigError(f"no key {prefix}; did you mean {near}?")
+
+
+def _is_below(path: list[str], prefix: list[str]) -> bool:
+    pairs = zip(path, prefix, strict=False)
+    return len(path) >= len(prefix) and all(step in (name, "NAME") for step, name in pairs)
 
 
 def _walk(
@@ -64,8 +71,8 @@ def _walk(
         default = defaults.get(name, field.get("default"))
         about = field.get("description", "")
         below, step = _section(field, kinds), ""
-        if below is None and "additionalProperties" in field:
-            below, step = _section(field["additionalProperties"], kinds), ".NAME"
+        for named in field.get("patternProperties", {}).values():
+            below, step = _section(named, kinds), ".NAME"
         if below is None:
             required = name in section.get("required", ())
             told = None if required else _as_yaml(default)
@@ -101,3 +108,7 @@ def _as_yaml(value: Any) -> str:
     return (
         yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
     )
+
+
+if __name__ == "__main__":
+    main("keys")

@@ -23,7 +23,7 @@ from wd.errors import ConfigError
 if TYPE_CHECKING:
     from wd.evaluation.ladder import Ladder
 
-VERSION = 2
+VERSION = 3
 
 
 def ladder(

@@ -63,7 +63,7 @@ def ladder(
     with Run(read_recipe(recipe, overrides or ()), dry=dry_run) as run:
         made = climbing.ladder(run, rungs, seeds=seeds, shapes=student or (), concurrent=concurrent)
     if dry_run:
-        return
+        return print_json(run.outlook) if as_json else None
     if as_json:
         told = {"artifact": made.name, "path": str(made.path), "metrics": made.metrics}
         return print_json(told)

@@ -21,6 +21,8 @@ def model_folder(model: str, root: str = "artifacts") -> Path:
     try:
         return Artifact(root, model).path
     except ArtifactError:
+        if Path(root, model).is_dir():
+            raise  # it is damaged
         raise ArtifactError(
             f"{model}: neither a folder nor an artifact below {root}; give a model directory, an "
             "artifact's name such as student/NAME-HASH, or models:/NAME@ALIAS"

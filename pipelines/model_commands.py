@@ -27,9 +27,9 @@ Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the 
 def registration(told: dict[str, Any]) -> str:
     """Return one line about a registered version, from the registry stage's figures."""
     outcome = (
-        f"has the alias {told['alias']}: {told['uri']}"
+        f"was given the alias {told['alias']}: {told['uri']}"
         if told["promoted"]
-        else f"does not get the alias {told['alias']}: {told['min_bleu']:.2f} BLEU are asked for"
+        else f"is not given the alias {told['alias']}: {told['min_bleu']:.2f} BLEU are asked for"
     )
     return f"{told['name']} version {told['version']}, {told['bleu']:.2f} BLEU, {outcome}"
 

@@ -9,7 +9,7 @@ from pipelines.evaluate import evaluation
 from pipelines.student import student
 from wd.artifacts import Artifact, Metrics, Store
 from wd.config import Recipe
-from wd.tracking import tracking_place
+from wd.tracking import tracking_address, tracking_place
 
 VERSION = 1
 REGISTRATION = "registration.json"
@@ -39,7 +39,7 @@ def registry(run: Run) -> Artifact:
             "name": registered_name(recipe),
             "alias": recipe.registry.alias,
             "min_bleu": recipe.registry.min_bleu,
-            "uri": recipe.tracking.uri,
+            "uri": tracking_address(recipe),
         },
         inputs={"evaluation": report, "student": model},
         build=build,
@@ -60,7 +60,7 @@ def rollback(recipe: Recipe) -> dict[str, Any]:
     from wd.registry import Registry
 
     name, alias = registered_name(recipe), recipe.registry.alias
-    left, now = Registry(_address(recipe)).roll_back(name, alias)
+    left, now = Registry.existing(_address(recipe)).roll_back(name, alias)
     return {"name": name, "alias": alias, "from": left.version, "to": now.version}
 
 

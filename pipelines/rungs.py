@@ -79,7 +79,7 @@ def rungs_of(methods: Sequence[str], starts: Sequence[str]) -> list[Rung]:
 def check_name(option: str, name: str, known: Sequence[str]) -> None:
     """Raise ConfigError for a name that an option does not know, with the nearest."""
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
         raise ConfigError(
             f"{option} {name}: did you mean {' or '.join(nearest)}? It can be {', '.join(known)}"
         )

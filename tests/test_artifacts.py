@@ -10,7 +10,7 @@ import pytest
 
 from wd.artifacts import MANIFEST, Identity, Metrics, Store, damaged_files, read_manifest
 from wd.config import Config
-from wd.errors import ArtifactError
+from wd.errors import ArtifactError, ConfigError, DataError
 
 
 def identity(**changes: object) -> Identity:
@@ -197,9 +197,41 @@ def test_the_hash_does_not_depend_on_labels_or_order(root: str) -> None:
 )
 def test_damage_is_found(tmp_path: Path, harm: object, told: str) -> None:
     made = Store(str(tmp_path)).publish(identity(), build)
-    harm(made.path / "train" / "part.txt")  # type: ignore[operator]
-    (damage,) = damaged_files(made.path, read_manifest(made.path))
+    folder = made.path
+    harm(folder / "train" / "part.txt")  # type: ignore[operator]
+    (damage,) = damaged_files(folder, read_manifest(folder))
     assert told in damage
+    if "bytes have changed" in told:
+        assert made.path == folder  # to find out, every byte would have to be read
+    else:
+        with pytest.raises(ArtifactError, match=told):
+            _ = made.path
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"files": {}'])
+def test_a_damaged_manifest_is_told_where_it_is_looked_for(tmp_path: Path, text: str) -> None:
+    store = Store(str(tmp_path))
+    manifest = store.publish(identity(), build).path / MANIFEST
+    manifest.write_text(text)
+    with pytest.raises(ArtifactError, match=r"damaged: .*run its stage again"):
+        store.find(identity())
+
+
+@pytest.mark.parametrize(("error", "kept"), [(DataError, False), (ConfigError, True)])
+def test_what_failed_leaves_only_what_can_go_on(
+    tmp_path: Path, error: type[Exception], kept: bool
+) -> None:
+    store = Store(str(tmp_path))
+
+    def failing(out: Path) -> Metrics:
+        (out / "half").write_text("half")
+        (store.work_folder(identity()) / "checkpoint").write_text("half")
+        raise error
+
+    with pytest.raises(error):
+        store.publish(identity(), failing)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == (["checkpoint"] if kept else [])
 
 
 def test_a_damaged_manifest_is_told(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import pyarrow.fs as pafs
 from filelock import FileLock
 from pydantic import BaseModel
 
-from wd.errors import ArtifactError
+from wd.errors import ArtifactError, DataError
 
 MANIFEST = "manifest.json"
 _REPORTED_PACKAGES = ("weight-distillation", "torch", "ray", "mlflow", "ctranslate2", "sacrebleu")
@@ -87,13 +87,19 @@ class Artifact:
     def path(self) -> Path:
         """Local folder with the artifact's files; a remote artifact is fetched once, verified.
 
-        Raises ArtifactError if the artifact does not exist or its bytes differ.
+        Raises ArtifactError if the artifact does not exist, if one of its files is missing or of
+        another size, or if the bytes that were fetched differ.
         """
         filesystem, base = _filesystem(self.root)
         if isinstance(filesystem, pafs.LocalFileSystem):
             folder = Path(base, self.name)
             if not (folder / MANIFEST).is_file():
                 raise ArtifactError(f"{folder}: no such artifact; run the stage that makes it")
+            if damage := damaged_files(folder, read_manifest(folder), hashes=False):
+                raise ArtifactError(
+                    f"{folder}: damaged: {'; '.join(damage)}. Remove the folder and run its stage "
+                    "again"
+                )
             return folder
         return _fetch(filesystem, f"{base}/{self.name}", self.name)
 
@@ -102,7 +108,7 @@ class Store:
     """The artifacts below one root: a local or shared folder, or an object store's address."""
 
     def __init__(self, root: str) -> None:
-        self.root = root if "://" in root else str(Path(root).absolute())
+        self.root = root if "://" in root else str(Path(root).expanduser().absolute())
         self._filesystem, self._base = _filesystem(self.root)
 
     @property
@@ -118,7 +124,10 @@ class Store:
         return cache_folder() / "roots" / digest
 
     def find(self, identity: Identity) -> Artifact | None:
-        """Return the finished artifact of this identity, whatever its label, or None."""
+        """Return the finished artifact of this identity, whatever its label, or None.
+
+        Raises ArtifactError if its manifest is damaged.
+        """
         parent = f"{self._base}/{identity.stage}"
         selector = pafs.FileSelector(parent, allow_not_found=True)
         names = sorted(entry.base_name for entry in self._filesystem.get_file_info(selector))
@@ -127,7 +136,7 @@ class Store:
                 path = f"{parent}/{name}/{MANIFEST}"
                 if self._filesystem.get_file_info(path).type == pafs.FileType.File:
                     with self._filesystem.open_input_stream(path) as stream:
-                        manifest = json.loads(stream.read())
+                        manifest = _parsed(stream.read(), path)
                     return Artifact(self.root, f"{identity.stage}/{name}", manifest)
         return None
 
@@ -139,7 +148,10 @@ class Store:
     def lock(self, identity: Identity) -> Iterator[None]:
         """Keep a second process on this machine from doing the same work; freed on any death."""
         path = self.folder / ".locks" / f"{identity.stage}-{identity.hash}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # of a file system that makes no folders
+            raise ArtifactError(f"root {self.root}: no folder can be made there") from None
         with FileLock(path):
             yield
 
@@ -153,13 +165,20 @@ class Store:
         """Run `build` in a hidden folder, describe its files, and make it visible at once.
 
         `build` fills the folder that it is given and returns the metrics. Whatever it leaves
-        behind when it dies is never read. The stage's work folder is dropped on success.
+        behind when it dies is never read. The stage's work folder is dropped on success, and where
+        the data is at fault: mended data is another stage's.
         """
         partial = self.folder / identity.stage / f".{identity.label}-{identity.hash}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         started = datetime.now(UTC)
-        metrics = build(partial)
+        try:
+            metrics = build(partial)
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, DataError):
+                shutil.rmtree(self.work_folder(identity), ignore_errors=True)
+            raise
         manifest = {
             **identity.described,
             "hash": identity.hash,
@@ -196,14 +215,24 @@ class Store:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a folder's manifest; raises ArtifactError where there is none or it is not JSON."""
+    """Read a folder's manifest; raises ArtifactError where there is none or it is damaged."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return _parsed((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder}: not an artifact (it has no {MANIFEST})") from None
+
+
+def _parsed(manifest: bytes, path: str) -> dict[str, Any]:
+    try:
+        tree = json.loads(manifest)
     except ValueError as error:
-        raise ArtifactError(f"{folder / MANIFEST}: damaged: {error}") from None
-    return dict(manifest)
+        tree = error
+    if not isinstance(tree, dict) or not isinstance(tree.get("files"), dict):
+        why = f" ({tree})" if isinstance(tree, ValueError) else ""
+        raise ArtifactError(
+            f"{path}: damaged: not a manifest{why}; remove its folder and run its stage again"
+        )
+    return tree
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -215,8 +244,11 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def damaged_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Return a line for each file that is missing or whose bytes are not the manifest's."""
+def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = True) -> list[str]:
+    """Return a line for each file that is missing or whose bytes are not the manifest's.
+
+    Without `hashes` files are not read: only their sizes count.
+    """
     damage = []
     for name, expected in manifest["files"].items():
         path = folder / name
@@ -224,7 +256,7 @@ def damaged_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
             damage.append(f"{name}: missing")
         elif path.stat().st_size != expected["bytes"]:
             damage.append(f"{name}: {path.stat().st_size} bytes instead of {expected['bytes']}")
-        elif _sha256(path) != expected["sha256"]:
+        elif hashes and _sha256(path) != expected["sha256"]:
             damage.append(f"{name}: its bytes have changed (SHA-256 differs)")
     return damage
 

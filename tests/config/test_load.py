@@ -65,6 +65,15 @@ def test_a_recipe_survives_its_own_dump(path: Path) -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
+def test_a_column_may_be_a_number(path: Path) -> None:
+    assert load_recipe(path, ["corpus.source_column=0"]).corpus.source_column == "0"
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such recipe file"):
+        load_recipe(tmp_path)
+
+
 def test_frozen(path: Path) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load_recipe(path).teacher.training.updates = 1  # type: ignore[misc]
@@ -91,6 +100,17 @@ def test_frozen(path: Path) -> None:
         ("teacher.shape.tied_embeddings=all", r"encoder\.d_model is 512 and decoder\.d_model"),
         ("name.first=x", r"override name\.first: name is a single value"),
         ("student", r"override 'student': write it as key=value"),
+        ("target_language=no", r"target_language: .*not False: YAML reads no.*; quote it"),
+        ("corpus.train=text", r"corpus\.train: must be a list"),
+        ("teacher=big", r"teacher: must be a section of keys"),
+        ("name=a/b", r"name: "),
+        ("name=..", r"name: "),
+        ("students={a/b: {}}", r"students\.a/b"),
+        ("root=", r"root: "),
+        ("registry.alias=a b", r"registry\.alias: "),
+        ("pseudo.max_length=1025", r"pseudo\.max_length: .*1024"),
+        ("fine_tuning.adam_betas=[0.9, 1]", r"fine_tuning\.adam_betas\.1: .*less than 1"),
+        ("objective.word_kd=.inf", r"objective\.word_kd: .*finite"),
         ("student=[", r"override 'student=\[': the value is not valid YAML"),
     ],
 )
@@ -137,6 +157,7 @@ def test_compiled_layers_are_not_asked_for_their_states(path: Path) -> None:
     ("content", "message"),
     [
         (b"a: [", "not valid YAML"),
+        (b"name: x\nname: y\n", "the key name is there twice"),
         (b"- a\n- b\n", "a recipe is a mapping of keys, not list"),
         (b"", "a recipe is a mapping of keys, not NoneType"),
         (b"name: \xff\xfe", "not valid YAML"),

@@ -32,6 +32,11 @@ def test_one_line_is_no_evidence(references: list[str]) -> None:
     assert p_value([*system[:-2], "zzz", "zzz"], system, references, "en") >= 0.5
 
 
+def test_equal_scores_are_no_difference(references: list[str]) -> None:
+    one, other = ([word] * len(references) for word in ("zzz", "yyy"))
+    assert p_value(one, other, references, "en") == 1.0
+
+
 def test_equally_good_systems_do_not_differ(references: list[str]) -> None:
     one, other = _noisy(references, 0.3, 1), _noisy(references, 0.3, 2)
     assert p_value(one, other, references, "en") > 0.1

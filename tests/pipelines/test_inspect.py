@@ -1,20 +1,16 @@
 """`wd inspect` tells identity, lineage and damage."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 from pipelines.cli import app
 from wd.artifacts import Artifact, Identity, Metrics, Store
-from wd.config import ModelConfig, StackShape
-from wd.model.directory import save_model
-from wd.model.sizes import count_parameters, tensor_shapes
-
-STACK = StackShape(layers=1, d_model=8, heads=2, feed_forward=16)
-CONFIG = ModelConfig(encoder=STACK, decoder=STACK, source_vocabulary=12, target_vocabulary=12)
+from wd.model.directory import load_model
+from wd.model.sizes import count_parameters
 
 
 def inspect(path: Path, *options: str) -> Result:
@@ -26,19 +22,14 @@ def build_text(out: Path) -> Metrics:
     return {"pairs": 1}
 
 
-def build_model(out: Path) -> Metrics:
-    tokenizer = out / "tokenizer"
-    tokenizer.mkdir()
-    for name in ("source.model", "target.model"):
-        (tokenizer / name).write_bytes(b"pieces")
-    state = {name: torch.zeros(shape) for name, shape in tensor_shapes(CONFIG).items()}
-    save_model(out, CONFIG, state, tokenizer)
-    return {"updates": 2}
-
-
 @pytest.fixture
-def chain(tmp_path: Path) -> list[Artifact]:
+def chain(tmp_path: Path, model_folder: Path) -> list[Artifact]:
     """A corpus, a tokenizer made from it, a student made from both."""
+
+    def build_model(out: Path) -> Metrics:
+        shutil.copytree(model_folder, out, dirs_exist_ok=True)
+        return {"updates": 2}
+
     store = Store(str(tmp_path))
     corpus = store.publish(Identity("corpus", "test", 1, {}, {}), build_text)
     tokenizer = store.publish(
@@ -56,11 +47,11 @@ def test_lineage_goes_back_to_the_corpus(chain: list[Artifact]) -> None:
     told = json.loads(inspect(student.path, "--json").stdout)
     assert told["artifact"] == student.name
     assert told["metrics"] == {"updates": 2}
-    assert told["parameters"] == count_parameters(CONFIG)
+    assert told["parameters"] == count_parameters(load_model(student.path)[0])
     assert told["inputs"] == {"corpus": corpus.name, "tokenizer": tokenizer.name}
     assert told["lineage"] == {
-        corpus.name: {"present": True, "inputs": {}},
-        tokenizer.name: {"present": True, "inputs": {"corpus": corpus.name}},
+        corpus.name: {"present": True, "damage": [], "inputs": {}},
+        tokenizer.name: {"present": True, "damage": [], "inputs": {"corpus": corpus.name}},
     }
 
 
@@ -69,7 +60,7 @@ def test_the_terminal_shows_the_same(chain: list[Artifact]) -> None:
     assert result.exit_code == 0
     for artifact in chain:
         assert artifact.name in result.stdout
-    assert "every byte is as the manifest says" in result.stdout
+    assert "every byte of this folder is as its manifest says" in result.stdout
 
 
 def test_a_source_that_is_gone_is_said(chain: list[Artifact]) -> None:
@@ -87,25 +78,39 @@ def test_damage_is_exit_2(chain: list[Artifact]) -> None:
     assert "text.txt: its bytes have changed" in result.stderr
 
 
-def test_a_manifest_without_its_keys_is_exit_2(chain: list[Artifact]) -> None:
-    (chain[0].path / "manifest.json").write_text("{}")
-    result = inspect(chain[0].path)
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"files": {}}'])
+def test_a_manifest_without_its_keys_is_exit_2(chain: list[Artifact], text: str) -> None:
+    folder = chain[0].path
+    (folder / "manifest.json").write_text(text)
+    result = inspect(folder)
     assert result.exit_code == 2
     assert "damaged" in result.stderr
 
 
-def test_a_model_directory_without_a_manifest(tmp_path: Path) -> None:
-    build_model(tmp_path)
-    told = json.loads(inspect(tmp_path, "--json").stdout)
-    assert told["parameters"] == count_parameters(CONFIG)
-    assert told["model"]["encoder"]["d_model"] == 8
+def test_a_model_directory_without_a_manifest(model_folder: Path) -> None:
+    told = json.loads(inspect(model_folder, "--json").stdout)
+    config, _ = load_model(model_folder)
+    assert told["parameters"] == count_parameters(config)
+    assert told["model"]["encoder"]["d_model"] == config.encoder.d_model
     assert "artifact" not in told
 
 
-def test_truncated_weights_are_exit_2(tmp_path: Path) -> None:
-    build_model(tmp_path)
-    weights = tmp_path / "model.safetensors"
+def test_truncated_weights_are_exit_2(model_folder: Path) -> None:
+    weights = model_folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    result = inspect(tmp_path)
+    result = inspect(model_folder)
     assert result.exit_code == 2
     assert str(weights) in result.stderr
+
+
+@pytest.mark.parametrize("name", ["source.model", "config.json"])
+def test_a_model_directory_that_is_not_whole_is_exit_2(model_folder: Path, name: str) -> None:
+    (model_folder / name).write_bytes(b"\xff")
+    result = inspect(model_folder)
+    assert result.exit_code == 2
+    assert "damaged" in result.stderr
+
+
+def test_what_is_damaged_upstream_is_said(chain: list[Artifact]) -> None:
+    (chain[0].path / "text.txt").unlink()
+    assert "(text.txt: missing)" in inspect(chain[-1].path).stdout

@@ -59,5 +59,6 @@ def test_a_section_or_one_key() -> None:
     assert [key.path for key in keys("student")] == ["student"]
     paths = [key.path for key in keys("students.NAME.encoder")]
     assert paths[:2] == ["students.NAME.encoder", "students.NAME.encoder.layers"]
+    assert keys("students.tiny") == keys("students.NAME")
     with pytest.raises(ConfigError, match=r"no key fine_tunning; did you mean fine_tuning\?"):
         keys("fine_tunning")

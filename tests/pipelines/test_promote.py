@@ -8,7 +8,9 @@ import pipelines.promote as promoting
 from pipelines.context import Run
 from wd.artifacts import Artifact, Identity, Store
 from wd.config import Recipe, overridden
+from wd.errors import ConfigError
 from wd.registry import Registry, RegistryError
+from wd.tracking import connect, tracking_place
 
 RECIPE = Recipe(
     name="bird",
@@ -100,13 +102,17 @@ def test_a_version_tells_its_origin(recipe: Recipe, measured: dict[str, float]) 
     )
 
 
-def test_a_name_that_mlflow_refuses_is_told(recipe: Recipe, measured: dict[str, float]) -> None:
-    bad = overridden(recipe, {"registry.name": "a/b"})
-    with pytest.raises(RegistryError, match="a/b"):
-        promoting.promote(bad)
+@pytest.mark.parametrize(("key", "name"), [("name", "a/b"), ("alias", "a b"), ("alias", "1")])
+def test_a_name_that_mlflow_refuses_is_refused_at_once(recipe: Recipe, key: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"registry.{key}"):
+        overridden(recipe, {f"registry.{key}": name})
 
 
 def test_rolling_back_what_was_never_registered_says_so(recipe: Recipe) -> None:
+    with pytest.raises(RegistryError, match="no registry here"):
+        promoting.rollback(recipe)
+    assert not Path(recipe.root).exists()
     Path(recipe.root).mkdir()
+    connect(tracking_place(recipe, Path(recipe.root))[0]).search_experiments()  # makes the database
     with pytest.raises(RegistryError, match="wd promote"):
         promoting.rollback(recipe)

@@ -1,5 +1,6 @@
 """`wd translate` and `wd export` as commands."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from pipelines.model_argument import model_folder as resolved
 from pipelines.translate import translate
+from wd.artifacts import describe_files
 from wd.errors import ArtifactError, DataError
 
 ROOT = Path(__file__).parents[2]
@@ -73,8 +75,17 @@ def test_a_model_is_a_folder_or_an_artifact(model_folder: Path, tmp_path: Path) 
     artifact = tmp_path / "student" / "tiny-0"
     artifact.parent.mkdir()
     model_folder.rename(artifact)
-    (artifact / "manifest.json").write_text("{}")
+    manifest = {"files": describe_files(artifact)}
+    (artifact / "manifest.json").write_text(json.dumps(manifest))
     assert resolved("student/tiny-0", str(tmp_path)) == artifact
+
+
+def test_a_damaged_artifact_is_called_that(model_folder: Path) -> None:
+    manifest = {"files": {"gone.txt": {"bytes": 1, "sha256": ""}}}
+    (model_folder / "manifest.json").write_text(json.dumps(manifest))
+    root, name = model_folder.parent.parent, f"{model_folder.parent.name}/{model_folder.name}"
+    with pytest.raises(ArtifactError, match=r"damaged: gone\.txt: missing"):
+        resolved(name, str(root))
 
 
 def test_mistakes_are_one_message_and_exit_2(model_folder: Path, tmp_path: Path) -> None:
@@ -85,6 +96,9 @@ def test_mistakes_are_one_message_and_exit_2(model_folder: Path, tmp_path: Path)
         (["translate", str(model_folder)], "model.safetensors"),
         (["translate", str(tmp_path / "absent")], "neither a folder nor an artifact"),
         (["export", str(model_folder), out], "model.safetensors"),
+        (["translate", str(model_folder), "-o", str(tmp_path)], "is a folder"),
+        (["translate", str(model_folder), "-o", f"{out}/of/none"], "there is no folder"),
+        (["translate", "models:/name"], "models:/name@ALIAS"),
         (["export", str(model_folder), out, "--format", "hf"], "use ctranslate2"),
     ):
         done = _wd(*arguments, text=b"Baum\n")

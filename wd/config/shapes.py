@@ -11,7 +11,9 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 class Config(BaseModel):
     """Base of all configuration: frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     def without(self, *keys: str) -> Self:
         """Return a copy with these keys at their defaults: they are not to count."""

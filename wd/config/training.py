@@ -20,7 +20,7 @@ class TrainingConfig(Config):
     decay: Literal["inverse_sqrt", "linear", "cosine"] = "inverse_sqrt"
     """Of the rate after the warm-up. `inverse_sqrt`: as published, the same for any number of
     updates. `linear`, `cosine`: to zero at the last update."""
-    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_betas: tuple[Fraction, Fraction] = (0.9, 0.98)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     label_smoothing: Fraction = 0.1

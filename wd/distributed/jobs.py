@@ -46,6 +46,8 @@ class Jobs:
         for name in _CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._address = address
+        if not address.startswith(("http://", "https://")):
+            raise UserError(f"cluster {address}: give the dashboard's address, as http://HOST:8265")
         try:
             self._client = JobSubmissionClient(address)
         except AuthenticationError as error:

@@ -110,7 +110,7 @@ def _join(address: str) -> None:
             raise ClusterError(f"ray.address {address}: nothing answers there: {error}") from None
     try:
         ray.init(address=address, logging_level=logging.WARNING, runtime_env=_runtime_env())
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         raise ClusterError(f"ray.address {address}: no Ray cluster answers: {error}") from None
     except ray.exceptions.AuthenticationError as error:
         first = str(error).splitlines()[0]

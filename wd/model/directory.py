@@ -57,6 +57,8 @@ def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         text = (folder / CONFIG).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder}: not a model directory (it has no {CONFIG})") from None
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{folder / CONFIG}: damaged: {error}") from None
     config = parse_config(text, str(folder / CONFIG))
     state = load_weights(folder / WEIGHTS)
     _check_shapes(config, state, folder / WEIGHTS)

@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from wd.errors import UserError
 from wd.registry.packaging import default_uri, log_model
-from wd.tracking import connect
+from wd.tracking import check_reachable, connect
 
 ARTIFACT_TAG = "wd.artifact"
 _MAX_TAG_LENGTH = 5000
@@ -42,6 +42,21 @@ class Registry:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._client = connect(uri)
+
+    @classmethod
+    def existing(cls, uri: str) -> Self:
+        """Return the registry at an address without making one.
+
+        Raises RegistryError if there is no such file, TrackingError if no server answers.
+        """
+        check_reachable(uri)
+        database = uri.removeprefix("sqlite:///")
+        if database != uri and not Path(database).is_file():
+            raise RegistryError(
+                f"no registry here: {database} does not exist; give the root that was used, or set "
+                "MLFLOW_TRACKING_URI"
+            )
+        return cls(uri)
 
     def register(
         self,
@@ -120,12 +135,8 @@ class Registry:
         """
         from mlflow.exceptions import MlflowException
 
-        name, mark, rest = uri.removeprefix("models:/").partition("@")
-        if mark:
-            version = self.at(name, rest)
-        else:
-            name, _, rest = name.rpartition("/")
-            version = self._version_of(name, rest)
+        name, mark, rest = _asked(uri)
+        version = self.at(name, rest) if mark == "@" else self._version_of(name, rest)
         try:
             with default_uri(self.uri):
                 import mlflow
@@ -161,6 +172,16 @@ class Registry:
         return sorted(mine, key=lambda entry: entry.version)
 
 
+def _asked(uri: str) -> tuple[str, str, str]:
+    """Return the name, @ or /, and the alias or the version that an address asks for."""
+    path = uri.removeprefix("models:/")
+    for mark in ("@", "/"):
+        name, found, rest = path.partition(mark)
+        if found:
+            return name, mark, rest
+    raise RegistryError(f"{uri}: say models:/{path}@ALIAS or models:/{path}/VERSION")
+
+
 def _version(entry: Any) -> Version:
     return Version(entry.name, int(entry.version), dict(entry.tags))
 
@@ -181,12 +202,7 @@ def resolve(uri: str, root: str = "artifacts") -> Path:
     The registry is the one MLFLOW_TRACKING_URI names, else the file below the artifact root.
     Raises RegistryError if there is neither, or no such model.
     """
-    address = os.environ.get("MLFLOW_TRACKING_URI")
-    if not address:
-        database = Path(root, "mlflow.db").absolute()
-        if not database.is_file():
-            raise RegistryError(
-                f"{uri}: no registry here ({database} does not exist); set MLFLOW_TRACKING_URI"
-            )
-        address = f"sqlite:///{database}"
-    return Registry(address).resolve(uri)
+    _asked(uri)
+    database = Path(root, "mlflow.db").expanduser().absolute()
+    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    return Registry.existing(address).resolve(uri)

@@ -1,7 +1,13 @@
 """Tracking: MLflow runs for a pipeline, its stages and its trials, or nothing at all."""
 
 from wd.tracking.beside import Beside, beside
-from wd.tracking.opening import attach, open_tracker, tracking_place
+from wd.tracking.opening import (
+    attach,
+    check_reachable,
+    open_tracker,
+    tracking_address,
+    tracking_place,
+)
 from wd.tracking.runs import MLflowTracker, connect
 from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle, TrackingError
 
@@ -15,7 +21,9 @@ __all__ = [
     "TrackingError",
     "attach",
     "beside",
+    "check_reachable",
     "connect",
     "open_tracker",
+    "tracking_address",
     "tracking_place",
 ]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -39,13 +40,14 @@ def attach(handle: TrackerHandle | None) -> Tracker:
 def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
     """Open the parent run of a pipeline: a new one, or the one this recipe had before.
 
-    Without `tracking.uri` it is in `<folder>/mlflow.db`, its files in `<folder>/mlflow-artifacts`.
+    Without `tracking.uri` and MLFLOW_TRACKING_URI it is in `<folder>/mlflow.db`, its files in
+    `<folder>/mlflow-artifacts`.
     Raises TrackingError if the server cannot be reached or the database cannot be used.
     """
     told = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
     key = json.dumps(told, sort_keys=True)
     uri, artifacts = tracking_place(recipe, folder)
-    _check_reachable(uri)
+    check_reachable(uri)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "mlflow.lock"):
@@ -64,15 +66,21 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
         yield tracker
 
 
+def tracking_address(recipe: Recipe) -> str | None:
+    """Return the address that the recipe or else the environment names."""
+    return recipe.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
 def tracking_place(recipe: Recipe, folder: Path) -> tuple[str, str | None]:
     """Return MLflow's address for a recipe and, where it is our own file, its artifact folder."""
-    if recipe.tracking.uri:
-        return recipe.tracking.uri, None
+    if uri := tracking_address(recipe):
+        return uri, None
     folder = folder.absolute()
     return f"sqlite:///{folder / 'mlflow.db'}", (folder / "mlflow-artifacts").as_uri()
 
 
-def _check_reachable(uri: str) -> None:
+def check_reachable(uri: str) -> None:
+    """Raise TrackingError, within seconds, if no server answers at an http address."""
     if not uri.startswith(("http://", "https://")):
         return
     try:

@@ -101,6 +101,7 @@ class CheckpointFolder:
         Raises ArtifactError if it is another run's.
         """
         names = [WEIGHTS, OPTIMIZER] + [MOVING_AVERAGE] * (moving_average is not None)
+        damaged = False
         for folder in reversed(self._all()):
             try:
                 state = json.loads(_checked(folder, STATE).read_text("utf-8"))
@@ -115,6 +116,7 @@ class CheckpointFolder:
             except _AnothersError:
                 raise
             except _DAMAGE as error:
+                damaged = True
                 warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
@@ -123,6 +125,8 @@ class CheckpointFolder:
             if moving_average is not None:
                 moving_average.load(mean[0])
             return Progress(**state)
+        if damaged:
+            warnings.warn(f"{self._path}: no whole checkpoint is left; starting anew", stacklevel=2)
         return Progress()
 
     def weights(self, updates: Collection[int]) -> list[dict[str, Tensor]]:
