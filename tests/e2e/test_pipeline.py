@@ -92,6 +92,7 @@ def test_killed_finished_repeated_used(recipe: Path) -> None:
     assert "WD" in again
     check_tracking(root)
     check_registered_model(root)
+    check_what_is_done_again(recipe)
 
 
 def check_tracking(root: Path) -> None:
@@ -125,3 +126,12 @@ def check_registered_model(root: Path) -> None:
         timeout=300,
     )
     assert done.stdout.splitlines()[-1:] == ["2"], done.stderr
+
+
+def check_what_is_done_again(recipe: Path) -> None:
+    """From the pseudo-data on, their batches too, but not those of the original pairs."""
+    told = run("pipelines.run", str(recipe), "--from", "pseudo", "--dry-run", "--json").stdout
+    outlook = json.loads(told.splitlines()[-1])
+    stays = [name.rpartition("-")[0] for name, state in outlook.items() if state == "exists"]
+    assert stays == ["corpus/e2e", "tokenizer/e2e", "shards/e2e", "teacher/e2e"]
+    assert len(outlook) == 11
