@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -29,6 +30,7 @@ from wd.training.job import TrainingJob
 from wd.training.validation import HeldOut
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # whose server it may be
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where we run in the background
 
 NOUNS = {
     **{"Hund": "dog", "Katze": "cat", "Haus": "house"},

@@ -1,5 +1,6 @@
 """Independent pieces of work at the same time, each in a process of its own on the cluster."""
 
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +44,8 @@ def side_by_side(
     threads = max(1, int(config.cpus_per_worker))
 
     def call(piece: Callable[[], None]) -> None:
+        # Ray interrupts a piece as Ctrl-C would, which whoever started us may have us ignore.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(threads)
         piece()
 
