@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from pipelines.cli import main
-from wd.artifacts import MANIFEST, damaged_files, read_manifest
 from wd.errors import ArtifactError
+from wd.manifest import MANIFEST, damaged_files, read_manifest
 from wd.model.sizes import count_parameters
 
 

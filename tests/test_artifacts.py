@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from wd.artifacts import MANIFEST, Identity, Metrics, Store, damaged_files, read_manifest
+from wd.artifacts import Identity, Metrics, Store
 from wd.config import Config
 from wd.errors import ArtifactError, ConfigError, DataError
+from wd.manifest import MANIFEST, damaged_files, read_manifest
 
 
 def identity(**changes: object) -> Identity:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("wd.errors", "wd.svg"),
+    ("wd.manifest",),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),
     ("wd.data", "wd.model"),

@@ -15,10 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -26,9 +23,17 @@ from filelock import FileLock
 from pydantic import BaseModel
 
 from wd.errors import ArtifactError, DataError
+from wd.manifest import (
+    MANIFEST,
+    commit,
+    damaged_files,
+    describe_files,
+    packages,
+    parse_manifest,
+    read_manifest,
+    write_manifest,
+)
 
-MANIFEST = "manifest.json"
-_REPORTED_PACKAGES = ("weight-distillation", "torch", "ray", "mlflow", "ctranslate2", "sacrebleu")
 Metrics = dict[str, Any]
 
 
@@ -136,7 +141,7 @@ class Store:
                 path = f"{parent}/{name}/{MANIFEST}"
                 if self._filesystem.get_file_info(path).type == pafs.FileType.File:
                     with self._filesystem.open_input_stream(path) as stream:
-                        manifest = _parsed(stream.read(), path)
+                        manifest = parse_manifest(stream.read(), path)
                     return Artifact(self.root, f"{identity.stage}/{name}", manifest)
         return None
 
@@ -186,10 +191,10 @@ class Store:
             "files": describe_files(partial),
             "created": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
-            "commit": _commit(),
-            "packages": _packages(),
+            "commit": commit(),
+            "packages": packages(),
         }
-        _write_json(partial / MANIFEST, manifest)
+        write_manifest(partial, manifest)
         if self._is_local:
             final = Path(self._base, identity.name)
             shutil.rmtree(final, ignore_errors=True)
@@ -212,53 +217,6 @@ class Store:
                 destination_filesystem=self._filesystem,
             )
         shutil.rmtree(folder)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a folder's manifest; raises ArtifactError where there is none or it is damaged."""
-    try:
-        return _parsed((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(f"{folder}: not an artifact (it has no {MANIFEST})") from None
-
-
-def _parsed(manifest: bytes, path: str) -> dict[str, Any]:
-    try:
-        tree = json.loads(manifest)
-    except ValueError as error:
-        tree = error
-    if not isinstance(tree, dict) or not isinstance(tree.get("files"), dict):
-        why = f" ({tree})" if isinstance(tree, ValueError) else ""
-        raise ArtifactError(
-            f"{path}: damaged: not a manifest{why}; remove its folder and run its stage again"
-        )
-    return tree
-
-
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size in bytes and SHA-256 of every file below `folder` except its manifest."""
-    return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / MANIFEST
-    }
-
-
-def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = True) -> list[str]:
-    """Return a line for each file that is missing or whose bytes are not the manifest's.
-
-    Without `hashes` files are not read: only their sizes count.
-    """
-    damage = []
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            damage.append(f"{name}: missing")
-        elif path.stat().st_size != expected["bytes"]:
-            damage.append(f"{name}: {path.stat().st_size} bytes instead of {expected['bytes']}")
-        elif hashes and _sha256(path) != expected["sha256"]:
-            damage.append(f"{name}: its bytes have changed (SHA-256 differs)")
-    return damage
 
 
 def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
@@ -292,37 +250,3 @@ def _fetch(filesystem: pafs.FileSystem, source: str, name: str) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     return target
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=2, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-@cache
-def _commit() -> str | None:
-    here = Path(__file__).parent
-    try:
-        return check_output(
-            ["git", "rev-parse", "HEAD"], cwd=here, stderr=DEVNULL, text=True
-        ).strip()
-    except (OSError, CalledProcessError):
-        return None
-
-
-@cache
-def _packages() -> dict[str, str]:
-    versions = {}
-    for name in _REPORTED_PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions

@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.model_argument import model_folder as resolved
 from pipelines.translate import translate
-from wd.artifacts import describe_files
 from wd.errors import ArtifactError, DataError
+from wd.manifest import describe_files
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"beam_size": 1, "max_length": 10, "device": "cpu", "threads": 1}
