@@ -144,7 +144,7 @@ def _publish(split: Split, count: int, work: Work) -> int:
 
 def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig) -> None:
     told = ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)
-    if not pairs.get("train") and removed.most_common(1)[0][0] == "held_out":
+    if not pairs.get("train") and max(removed, key=removed.__getitem__, default="") == "held_out":
         raise DataError(
             "corpus.train holds no pair whose source is not also in corpus.valid or corpus.test: "
             "are they the same files?"

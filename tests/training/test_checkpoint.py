@@ -72,8 +72,9 @@ def test_a_run_that_starts_anew_beside_older_checkpoints_keeps_its_own(tmp_path:
     for update in (4, 5):
         (tmp_path / f"update-{update:08}" / "weights.safetensors").write_bytes(b"x")
     new = CheckpointFolder(tmp_path)
-    with pytest.warns(UserWarning, match="damaged|anew") as told:
+    with pytest.warns(UserWarning, match="damaged checkpoint|starting anew") as told:
         assert new.restore(module, optimizer).update == 0
+    assert "damaged checkpoint" in str(told[0].message)
     assert str(told[-1].message).endswith("starting anew")
     new.save(Progress(1), module, optimizer)
     new.wait()

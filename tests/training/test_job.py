@@ -138,8 +138,10 @@ def test_a_kept_checkpoint_is_no_place_to_go_on_from(job: Job) -> None:
     oldest, *newest = saved(one)
     for each in newest:
         (each / "weights.safetensors").unlink()
-    with pytest.warns(UserWarning, match="damaged checkpoint|starting anew"):
+    with pytest.warns(UserWarning, match="damaged checkpoint|starting anew") as told:
         killed_at(1, one)
+    assert "damaged checkpoint" in str(told[0].message)
+    assert str(told[-1].message).endswith("starting anew")
     assert (oldest / "weights.safetensors").is_file()
 
 

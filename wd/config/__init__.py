@@ -3,6 +3,7 @@
 from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import (
+    MAX_POSITIONS,
     CorpusConfig,
     EvaluationConfig,
     FilterConfig,
@@ -27,6 +28,7 @@ from wd.config.shapes import (
 from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
+    "MAX_POSITIONS",
     "Config",
     "CorpusConfig",
     "EvaluationConfig",

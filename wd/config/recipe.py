@@ -48,8 +48,8 @@ class FilterConfig(Config):
 
 
 Column = Annotated[str, Field(coerce_numbers_to_str=True)]
-_MOST_PIECES = 1024
-"""Positions that the decoding engine has."""
+MAX_POSITIONS = 1024
+"""Pieces in the longest sentence, source or target, that a converted model can handle."""
 
 
 class CorpusConfig(Config):
@@ -114,7 +114,7 @@ class PseudoConfig(Config):
 
     beam_size: PositiveInt = 6
     length_penalty: float = 1.0
-    max_length: Annotated[int, Field(ge=1, le=_MOST_PIECES)] = 256
+    max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
     batch_tokens: PositiveInt = 4096
 
@@ -124,7 +124,7 @@ class EvaluationConfig(Config):
 
     beam_size: PositiveInt = 6
     length_penalty: float = 1.0
-    max_length: Annotated[int, Field(ge=1, le=_MOST_PIECES)] = 256
+    max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
     batch_tokens: PositiveInt = 4096
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
     speed_repeats: PositiveInt = 3

@@ -14,14 +14,11 @@ from ctranslate2.specs import (
 )
 from torch import Tensor, float32
 
-from wd.config import ModelConfig
+from wd.config import MAX_POSITIONS, ModelConfig
 from wd.data.schema import BOS, EOS, UNK
 from wd.errors import ArtifactError
 from wd.model.sizes import Quantization
 from wd.model.transformer import sinusoidal_positions
-
-MAX_POSITIONS = 1024
-"""Pieces in the longest sentence, source or target, that a converted model can handle."""
 
 LAYER_NORM_EPSILON = 1e-5
 _ACTIVATIONS = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}

@@ -11,10 +11,10 @@ from typing import Self
 import ctranslate2
 from torch import Tensor
 
-from wd.config import ModelConfig
+from wd.config import MAX_POSITIONS, ModelConfig
 from wd.data.schema import EOS
 from wd.data.tokenizer import Tokenizer
-from wd.decoding.convert import MAX_POSITIONS, write_ctranslate2
+from wd.decoding.convert import write_ctranslate2
 from wd.errors import ConfigError
 from wd.model.directory import load_model
 from wd.model.sizes import Quantization
