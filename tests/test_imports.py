@@ -116,7 +116,7 @@ def test_every_module_of_the_library_has_a_layer() -> None:
         ("wd/model/transformer.py", "from ..training import loop"),
         ("wd/training/__init__.py", "from ..distributed import map"),
         ("wd/registry.py", "from wd.distributed.runtime import ensure_ray"),
-        ("wd/distributed/tune.py", "import pipelines.student"),
+        ("wd/distributed/tune.py", "import pipelines.stages.student"),
         ("tune_spaces/grouping.py", "from wd.model.sizes import count_parameters"),
         ("tune_spaces/grouping.py", "import ray.train"),
     ],

@@ -21,12 +21,12 @@ from typing import Annotated
 import torch
 import typer
 
+from pipelines.commands.options import Overrides, RecipeArgument
+from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.context import Run
-from pipelines.corpus import corpus
-from pipelines.options import Overrides, RecipeArgument
-from pipelines.recipe_arguments import read_recipe
-from pipelines.shards import shards
-from pipelines.tokenizer import tokenizer
+from pipelines.stages.corpus import corpus
+from pipelines.stages.shards import shards
+from pipelines.stages.tokenizer import tokenizer
 from wd.config import RayConfig, Recipe
 from wd.data.batches import ShardReader
 from wd.distributed.train import fit
