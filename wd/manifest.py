@@ -1,6 +1,5 @@
 """A folder's manifest: what it holds, file by file, and what it was made with."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 from wd.errors import ArtifactError
+from wd.files import sha256
 
 MANIFEST = "manifest.json"
 _REPORTED_PACKAGES = ("weight-distillation", "torch", "ray", "mlflow", "ctranslate2", "sacrebleu")
@@ -41,7 +41,7 @@ def parse_manifest(manifest: bytes, path: str) -> dict[str, Any]:
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size in bytes and SHA-256 of every file below `folder` except its manifest."""
     return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / MANIFEST
     }
@@ -59,7 +59,7 @@ def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = T
             damage.append(f"{name}: missing")
         elif path.stat().st_size != expected["bytes"]:
             damage.append(f"{name}: {path.stat().st_size} bytes instead of {expected['bytes']}")
-        elif hashes and _sha256(path) != expected["sha256"]:
+        elif hashes and sha256(path) != expected["sha256"]:
             damage.append(f"{name}: its bytes have changed (SHA-256 differs)")
     return damage
 
@@ -94,8 +94,3 @@ def packages() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

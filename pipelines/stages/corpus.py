@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from wd.artifacts import Artifact, Metrics
 from wd.config import CorpusConfig, RayConfig
 from wd.data.given import write_given
@@ -27,6 +27,7 @@ VERSION = 1
 Entries = dict[Split, list[Entry]]
 
 
+@asked_once
 def corpus(run: Run) -> Artifact:
     """Return the artifact with `train/`, `valid/` and `test/` parts.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from pipelines.stages.student import student
 from pipelines.stages.teacher import teacher
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VERSION = 3
 
 
+@asked_once
 def evaluation(run: Run) -> Artifact:
     """Return the artifact with `report.json`, `report.html`, plots and every system's output.
 

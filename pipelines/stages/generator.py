@@ -2,7 +2,7 @@
 
 import shutil
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.pseudo import pseudo_shards
 from pipelines.stages.teacher import teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
@@ -14,6 +14,7 @@ VERSION = 6
 """Raise it when a default of `generator` changes, or what the same generator would give."""
 
 
+@asked_once
 def generator(run: Run) -> Artifact:
     """Return the generator's weights and, in `student/`, the model directory that it generates.
 

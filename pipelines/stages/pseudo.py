@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from pipelines.stages.shards import VERSION as SHARDS_VERSION
 from pipelines.stages.shards import check_kept, packed
@@ -23,6 +23,7 @@ from wd.data.shards import pack_pseudo
 VERSION = 1
 
 
+@asked_once
 def pseudo(run: Run) -> Artifact:
     """Return the artifact with a hypothesis and its score for every training source."""
     recipe, text, model = run.recipe, corpus(run), teacher(run)
@@ -39,6 +40,7 @@ def pseudo(run: Run) -> Artifact:
     )
 
 
+@asked_once
 def pseudo_shards(run: Run) -> Artifact:
     """Return the artifact with `train/` batches of the training sources and their hypotheses."""
     recipe, text, pieces, said = run.recipe, corpus(run), tokenizer(run), pseudo(run)

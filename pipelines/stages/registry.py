@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.evaluation import evaluation
 from pipelines.stages.student import student
 from wd.artifacts import Artifact, Metrics, Store
@@ -14,6 +14,7 @@ VERSION = 1
 REGISTRATION = "registration.json"
 
 
+@asked_once
 def registry(run: Run) -> Artifact:
     """Return the artifact with `registration.json`: name, version, alias, BLEU, promoted or not.
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
@@ -17,6 +17,7 @@ from wd.errors import DataError
 VERSION = 1
 
 
+@asked_once
 def shards(run: Run) -> Artifact:
     """Return the artifact with `train/` and `valid/` batches of the original pairs."""
     recipe, text, pieces = run.recipe, corpus(run), tokenizer(run)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.generator import generator
 from pipelines.stages.pseudo import pseudo_shards
 from pipelines.stages.teacher import teacher
@@ -13,7 +13,8 @@ from wd.generator.grouping import stack_subsets
 from wd.generator.sharing import check_generable
 
 
-def student(run: Run, method: Method = "wd") -> Artifact:
+@asked_once
+def student(run: Run, method: Method) -> Artifact:
     """Return a student's model directory.
 
     `scratch` and `kd` start at random, `copy` from the teacher's layers, `wd` from what phase 1

@@ -1,10 +1,11 @@
 """Train the teacher on the original pairs."""
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.training import train_model, training_identity, training_inputs, version
 from wd.artifacts import Artifact, Metrics
 
 
+@asked_once
 def teacher(run: Run) -> Artifact:
     """Return the teacher's model directory."""
     recipe, model = run.recipe, run.recipe.teacher_model

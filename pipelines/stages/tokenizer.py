@@ -1,6 +1,6 @@
 """SentencePiece models from the corpus' training text."""
 
-from pipelines.context import Run, Work
+from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from wd.artifacts import Artifact, Metrics
 from wd.data.tokenizer import train_tokenizer
@@ -8,6 +8,7 @@ from wd.data.tokenizer import train_tokenizer
 VERSION = 1
 
 
+@asked_once
 def tokenizer(run: Run) -> Artifact:
     """Return the artifact with `source.model` and `target.model`."""
     recipe, text = run.recipe, corpus(run)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from pipelines.tools.model_folder import model_folder
 from wd.errors import DataError
+from wd.files import whole
 from wd.model.sizes import Quantization
 
 CHUNK = 2048
@@ -104,10 +105,5 @@ def _writer(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
         yield sys.stdout.buffer
         return
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            yield stream
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as stream:
+        yield stream

@@ -1,6 +1,5 @@
 """Wheels from the package index, by name, version and hash; nothing in them is run."""
 
-import hashlib
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from wd.artifacts import cache_folder
 from wd.errors import ConfigError, DataError
+from wd.files import known_sha256
 
 _PACKAGE = re.compile(r"([A-Za-z0-9._-]+)==([^\s]+) --hash=sha256:([0-9a-f]{64})")
 
@@ -105,10 +105,7 @@ def _download(
 
 def _is_cached(file: str, package: Package) -> bool:
     path = cached_wheel(file)
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == package.sha256
+    return path.is_file() and known_sha256(path) == package.sha256
 
 
 def _normal(name: str) -> str:

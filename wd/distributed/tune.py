@@ -19,6 +19,7 @@ from ray.tune.schedulers import ASHAScheduler
 from wd.config import RayConfig
 from wd.distributed.points import Point, trial_key
 from wd.distributed.runtime import ensure_ray
+from wd.files import whole
 from wd.tracking import Tracker, attach
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -203,10 +204,8 @@ def _key(trial: Trial) -> str:
 
 
 def _record(folder: Path, end: TrialEnd) -> None:
-    path = folder / f"{end.key}.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(end), indent=2), encoding="utf-8")
-    partial.replace(path)
+    with whole(folder / f"{end.key}.json") as partial:
+        partial.write_text(json.dumps(asdict(end), indent=2), encoding="utf-8")
 
 
 def _recorded(folder: Path, points: Sequence[Point]) -> dict[str, TrialEnd]:

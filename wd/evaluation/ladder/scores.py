@@ -17,6 +17,7 @@ from wd.evaluation.ladder.figures import BASELINE, Curve, Ladder, Shape, Student
 from wd.evaluation.quality import check_aligned, score
 from wd.evaluation.significance import p_value
 from wd.evaluation.speed import Speed, measure, translate_with
+from wd.files import whole
 from wd.model.sizes import count_parameters
 
 TIMED = "wd"
@@ -140,9 +141,8 @@ def _translate(folder: Path, test: TestSet, config: EvaluationConfig, device: st
 def _kept(path: Path, make: Callable[[], Any]) -> Any:
     """Return the plain data that `make` returns, or returned before the run was killed."""
     if not path.is_file():
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text(json.dumps(make()), encoding="utf-8")
-        unfinished.replace(path)
+        with whole(path) as partial:
+            partial.write_text(json.dumps(make()), encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
