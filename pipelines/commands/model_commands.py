@@ -24,14 +24,14 @@ Quantized = Annotated[
 Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the registry.")]
 
 
-def registration(told: dict[str, Any]) -> str:
+def registration(figures: dict[str, Any]) -> str:
     """Return one line about a registered version, from the registry stage's figures."""
     outcome = (
-        f"was given the alias {told['alias']}: {told['uri']}"
-        if told["promoted"]
-        else f"is not given the alias {told['alias']}: {told['min_bleu']:.2f} BLEU are asked for"
+        f"was given the alias {figures['alias']}: {figures['uri']}"
+        if figures["promoted"]
+        else f"is not given the alias {figures['alias']}: it asks for {figures['min_bleu']:.2f} BLEU"
     )
-    return f"{told['name']} version {told['version']}, {told['bleu']:.2f} BLEU, {outcome}"
+    return f"{figures['name']} version {figures['version']}, {figures['bleu']:.2f} BLEU, {outcome}"
 
 
 @app.command(epilog=examples("wd inspect artifacts/student/quickstart-0123456789ab"))
@@ -44,10 +44,10 @@ def inspect(
     """Tell what a folder is, its origin, and whether it is intact."""
     from pipelines.tools import inspect as inspecting
 
-    told = inspecting.inspect(path)
+    description = inspecting.inspect(path)
     if as_json:
-        return print_json(told)
-    inspecting.show(told, Console(markup=False))
+        return print_json(description)
+    inspecting.show(description, Console(markup=False))
 
 
 @app.command(
@@ -114,10 +114,10 @@ def promote(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson
     """
     from pipelines.stages import registry as promoting
 
-    told = promoting.promote(read_recipe(recipe, overrides or ()))
+    registered = promoting.promote(read_recipe(recipe, overrides or ()))
     if as_json:
-        return print_json(told)
-    print(registration(told))
+        return print_json(registered)
+    print(registration(registered))
 
 
 @app.command(epilog=examples("wd rollback quickstart"))
@@ -125,7 +125,7 @@ def rollback(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJso
     """Give the alias back to the version that had it before."""
     from pipelines.stages import registry as promoting
 
-    told = promoting.rollback(read_recipe(recipe, overrides or ()))
+    moved = promoting.rollback(read_recipe(recipe, overrides or ()))
     if as_json:
-        return print_json(told)
-    print(f"{told['name']}@{told['alias']}: version {told['from']} -> version {told['to']}")
+        return print_json(moved)
+    print(f"{moved['name']}@{moved['alias']}: version {moved['from']} -> version {moved['to']}")

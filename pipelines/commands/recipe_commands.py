@@ -37,12 +37,12 @@ def plan(
     from pipelines.tools import plan as planning
 
     settings = read_recipe(recipe, overrides or ())
-    told = planning.plan(settings, length=length, tflops=tflops)
+    planned = planning.plan(settings, length=length, tflops=tflops)
     parts = planning.generator_parts(settings) if generator else {}
     if as_json:
-        return print_json(told | ({"generator": parts} if parts else {}))
+        return print_json(planned | ({"generator": parts} if parts else {}))
     console = Console(width=max(planning.WIDTH, Console().width))  # a log is taken to have 80
-    for table in planning.tables(told) + (planning.generator_tables(parts) if parts else []):
+    for table in planning.tables(planned) + (planning.generator_tables(parts) if parts else []):
         console.print(table)
 
 

@@ -75,8 +75,8 @@ def ladder(
     if dry_run:
         return print_json(run.outlook) if as_json else None
     if as_json:
-        told = {"artifact": made.name, "path": str(made.path), "metrics": made.metrics}
-        return print_json(told)
+        description = {"artifact": made.name, "path": str(made.path), "metrics": made.metrics}
+        return print_json(description)
     climbing.show(made)
 
 
@@ -109,7 +109,7 @@ def sweep(
     """Search students by validation BLEU; teacher and pseudo-data are shared."""
     from pipelines.studies import sweep as sweeping
 
-    told = sweeping.sweep(
+    result = sweeping.sweep(
         read_recipe(recipe, overrides or ()),
         space or ["student_shape", "grouping"],
         trials=trials,
@@ -118,9 +118,9 @@ def sweep(
         seed=seed,
     )
     if as_json:
-        return print_json(told)
-    Console().print(sweeping.table(told))
-    best = told["best"]
+        return print_json(result)
+    Console().print(sweeping.table(result))
+    best = result["best"]
     changes = [f"{key}={json.dumps(value)}" for key, value in best["overrides"].items()]
     again = shlex.join(["wd", "run", recipe, *(overrides or ()), *changes])
     print(f"best: {best['key']}, {best['metrics']['bleu']:.2f} BLEU. To make it: {again}")

@@ -103,7 +103,7 @@ def _publish(split: Split, count: int, work: Work) -> int:
 
 
 def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig) -> None:
-    told = ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)
+    reasons = ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)
     if not pairs.get("train") and max(removed, key=removed.__getitem__, default="") == "held_out":
         raise DataError(
             "corpus.train holds no pair whose source is not also in corpus.valid or corpus.test: "
@@ -111,7 +111,7 @@ def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig)
         )
     if not pairs.get("train"):
         raise DataError(
-            f"every training pair was filtered away ({told}): check that the languages are the "
+            f"every training pair was filtered away ({reasons}): check that the languages are the "
             "right way round and relax corpus.filters"
         )
     for split in ("valid", "test"):

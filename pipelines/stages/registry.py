@@ -25,11 +25,11 @@ def registry(run: Run) -> Artifact:
     report, model = evaluation(run), student(run, "wd")
 
     def build(work: Work) -> Metrics:
-        told = _register(run, work, report, model)
-        text = json.dumps(told, indent=2, ensure_ascii=False)
+        registration = _register(run, work, report, model)
+        text = json.dumps(registration, indent=2, ensure_ascii=False)
         (work.out / REGISTRATION).write_text(text + "\n", encoding="utf-8")
         work.tracker.log_file(work.out / REGISTRATION)
-        return told
+        return registration
 
     return run.stage(
         "registry",

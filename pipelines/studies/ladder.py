@@ -60,10 +60,10 @@ def ladder(
     def build(work: Work) -> Metrics:
         from wd.evaluation.ladder.report import FILES
 
-        told = _climb(recipe, text, first, made, work)
+        scored = _climb(recipe, text, first, made, work)
         for name in FILES:
             work.tracker.log_file(work.out / name)
-        return _metrics(told)
+        return _metrics(scored)
 
     return run.stage(
         "ladder",
@@ -86,10 +86,10 @@ def show(artifact: Artifact) -> None:
     from wd.evaluation.ladder.report import WIDTH, read_ladder, tables
 
     console = Console(width=max(WIDTH, Console().width))  # a log is taken to have 80
-    told = read_ladder(artifact.path)
-    for table in tables(told):
+    scored = read_ladder(artifact.path)
+    for table in tables(scored):
         console.print(table)
-    console.print(told.teacher.quality.signatures, highlight=False, soft_wrap=True)
+    console.print(scored.teacher.quality.signatures, highlight=False, soft_wrap=True)
     console.print(f"page: {artifact.path / 'ladder.html'}", highlight=False, soft_wrap=True)
 
 
@@ -102,9 +102,9 @@ def _check_validation(recipe: Recipe) -> None:
                 f"{key}.early_stopping: a ladder compares equal numbers of updates; take it out"
             )
     if len(set(counts.values())) > 1 or 0 in counts.values():
-        told = ", ".join(f"{key} is {count}" for key, count in counts.items())
+        listed = ", ".join(f"{key} is {count}" for key, count in counts.items())
         raise ConfigError(
-            f"{told}: a ladder compares validation BLEU over both phases, so they must be the "
+            f"{listed}: a ladder compares validation BLEU over both phases, so they must be the "
             "same and not 0"
         )
 
@@ -137,7 +137,7 @@ def _climb(
         )
         for place, one in made.items()
     ]
-    told, texts = climb(
+    scored, texts = climb(
         System("teacher", first.path, first.name, first.metrics["published"]),
         entrants,
         test_set(recipe, text),
@@ -146,16 +146,16 @@ def _climb(
         device="auto" if recipe.ray.gpu else "cpu",
         scratch=work.scratch,
     )
-    write_ladder(told, work.out)
+    write_ladder(scored, work.out)
     for name, lines in texts.items():
         write_lines(work.out / f"{name.replace('/', '-')}.txt", lines)
-    return told
+    return scored
 
 
-def _metrics(told: "Ladder") -> Metrics:
-    students: dict[str, dict[str, Any]] = {shape.name: {} for shape in told.shapes}
-    sizes = {shape.name: shape for shape in told.shapes}
-    for row in told.rows:
+def _metrics(scored: "Ladder") -> Metrics:
+    students: dict[str, dict[str, Any]] = {shape.name: {} for shape in scored.shapes}
+    sizes = {shape.name: shape for shape in scored.shapes}
+    for row in scored.rows:
         shape = sizes[row.shape]
         figures = row.model_dump(exclude={"shape", "rung"}, exclude_none=True)
         figures |= {
@@ -164,5 +164,5 @@ def _metrics(told: "Ladder") -> Metrics:
             "speed_up": shape.speed_up,
         }
         students[row.shape][row.rung] = figures
-    quality = told.teacher.quality
+    quality = scored.teacher.quality
     return {"teacher": {"bleu": quality.bleu, "chrf": quality.chrf}, "students": students}

@@ -45,28 +45,28 @@ def sweep(
     phases = (short.generator.training, short.fine_tuning)
     if not all(phase.bleu_sentences for phase in phases):
         raise ConfigError("bleu_sentences must not be 0: a sweep compares trials by BLEU")
-    told: dict[str, Any] = {"spaces": sorted(set(spaces)), "updates": updates, "seed": seed}
+    request: dict[str, Any] = {"spaces": sorted(set(spaces)), "updates": updates, "seed": seed}
     with Run(recipe) as run:
-        points = _points(run, short, told, trials)
+        points = _points(run, short, request, trials)
         for point in points:
             check_possible(overridden(short, point), "wd")
         _make_inputs(run)
-        key = _key(short, told)
-        with run.tracker.child(f"sweep {' '.join(told['spaces'])}", key=key) as tracker:
-            tracker.log_params(told)
+        key = _key(short, request)
+        with run.tracker.child(f"sweep {' '.join(request['spaces'])}", key=key) as tracker:
+            tracker.log_params(request)
             ends = _search(run, short, points, tracker, key, concurrent)
             return _summary(tracker, ends)
 
 
-def table(told: Mapping[str, Any]) -> Table:
+def table(result: Mapping[str, Any]) -> Table:
     """Return a sweep's result as a table for the terminal; what never varies is left out."""
-    points = [trial["overrides"] for trial in told["trials"]]
+    points = [trial["overrides"] for trial in result["trials"]]
     varied = [key for key in points[0] if len({str(point.get(key)) for point in points}) > 1]
     names = {key: _short(key, varied) for key in varied}
     shown = Table("trial", "status", "BLEU", "size", "overrides", title="validation BLEU")
     for column in shown.columns[:-1]:
         column.no_wrap = True
-    for trial in told["trials"]:
+    for trial in result["trials"]:
         metrics, point = trial["metrics"], trial["overrides"]
         shown.add_row(
             trial["key"],
@@ -90,14 +90,14 @@ def trial(
     total = first + changed.fine_tuning.updates
 
     sizes = count_parameters(changed.teacher_model), count_parameters(changed.student_model)
-    told = {"parameters": sizes[1], "compression": sizes[1] / sizes[0]}
-    tracker.log_metrics(told)
+    size = {"parameters": sizes[1], "compression": sizes[1] / sizes[0]}
+    tracker.log_metrics(size)
 
     def on_validation(figures: dict[str, Any]) -> None:
         done = figures["update"] + (0 if figures["phase"] == "generator" else first)
         tracker.log_metrics({"validation": figures, METRIC: figures[METRIC]}, step=done)
         if done < total:  # else nothing is left to be saved by stopping
-            report({**told, **figures, "update": done})
+            report({**size, **figures, "update": done})
 
     quiet = Console(quiet=True)
     with Run(changed, on_validation=on_validation, parent=tracker, console=quiet) as run:
@@ -106,7 +106,7 @@ def trial(
     bleu = phases["student"].metrics["validation"][METRIC]
     tracker.log_metrics({METRIC: bleu})
     tracker.set_tags({f"wd.artifact.{role}": name for role, name in made.items()})
-    return {METRIC: bleu, **told, "artifacts": made}
+    return {METRIC: bleu, **size, "artifacts": made}
 
 
 def _with_updates(recipe: Recipe, updates: int | None) -> Recipe:
@@ -125,14 +125,16 @@ def _scaled(phase: TrainingConfig, name: str, updates: int) -> int:
     return max(1, round(getattr(phase, name) * updates / phase.updates))
 
 
-def _points(run: Run, recipe: Recipe, told: Mapping[str, Any], trials: int) -> list[dict[str, Any]]:
+def _points(
+    run: Run, recipe: Recipe, request: Mapping[str, Any], trials: int
+) -> list[dict[str, Any]]:
     from wd.distributed.runtime import prepare_ray
 
     prepare_ray(recipe.ray)  # before the modules below import Ray
     from tune_spaces import search_space
     from wd.distributed.points import draw
 
-    points = draw(search_space(recipe, told["spaces"], told["seed"]), trials, told["seed"])
+    points = draw(search_space(recipe, request["spaces"], request["seed"]), trials, request["seed"])
     if len(points) < trials:
         run.console.print(f"the space holds {len(points)} different points: as many trials")
     return points
@@ -147,9 +149,9 @@ def _make_inputs(run: Run) -> None:
     pseudo_shards(run)
 
 
-def _key(recipe: Recipe, told: Mapping[str, Any]) -> str:
+def _key(recipe: Recipe, request: Mapping[str, Any]) -> str:
     base = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
-    return json.dumps({"recipe": base, **told}, sort_keys=True)
+    return json.dumps({"recipe": base, **request}, sort_keys=True)
 
 
 def _search(

@@ -21,12 +21,12 @@ def inspect(folder: Path) -> dict[str, Any]:
     is_artifact, is_model = (folder / MANIFEST).is_file(), (folder / "config.json").is_file()
     if not is_artifact and not is_model:
         raise ArtifactError(f"{folder}: neither an artifact (no {MANIFEST}) nor a model directory")
-    told: dict[str, Any] = {"path": str(folder.absolute())}
+    description: dict[str, Any] = {"path": str(folder.absolute())}
     if is_artifact:
-        told |= _artifact(folder)
+        description |= _artifact(folder)
     if is_model:
-        told |= _model(folder)
-    return told
+        description |= _model(folder)
+    return description
 
 
 def _artifact(folder: Path) -> dict[str, Any]:
@@ -84,25 +84,25 @@ def _model(folder: Path) -> dict[str, Any]:
     return {"model": config.model_dump(), "parameters": count_parameters(config)}
 
 
-def show(told: Mapping[str, Any], console: Console) -> None:
+def show(description: Mapping[str, Any], console: Console) -> None:
     """Print a description: a table, then the lineage as a tree."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in _flat(told, skip=("inputs", "lineage")):
+    for key, value in _flat(description, skip=("inputs", "lineage")):
         table.add_row(key, f"{value:,}" if type(value) is int else str(value))
     console.print(table)
-    if "artifact" not in told:
+    if "artifact" not in description:
         return console.print("complete")
-    tree = Tree(told["artifact"])
-    _grow(tree, told["inputs"], told["lineage"], set())
+    tree = Tree(description["artifact"])
+    _grow(tree, description["inputs"], description["lineage"], set())
     console.print(tree)
     console.print("intact: every byte of this folder is as its manifest says")
 
 
-def _flat(told: Mapping[str, Any], skip: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+def _flat(description: Mapping[str, Any], skip: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
     """Yield dotted keys and single values; lists (histories) are for `--json`."""
-    for key, value in told.items():
+    for key, value in description.items():
         if isinstance(value, Mapping) and key not in skip:
             yield from ((f"{key}.{below}", single) for below, single in _flat(value))
         elif not isinstance(value, Mapping | list):

@@ -24,7 +24,7 @@ _QUANTIZATIONS: tuple[Quantization, ...] = ("float32", "float16", "int8")
 def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> dict[str, Any]:
     """Return sizes, compression, FLOPs and, given a speed, training hours.
 
-    `length` is the sentence length (pieces, both sides) that FLOPs are told for; `tflops` is
+    `length` is the sentence length (pieces, both sides) that FLOPs are counted for; `tflops` is
     what all training workers together sustain, in 10^12 FLOP per second. A batch's budget
     includes its padding, so tokens, FLOPs and hours are upper bounds. Phase 1 is counted as its
     student's training; generating the weights comes on top. Raises ConfigError for a student
@@ -73,7 +73,7 @@ def generator_parts(recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def generator_tables(told: dict[str, list[dict[str, Any]]]) -> list[Table]:
+def generator_tables(parts: dict[str, list[dict[str, Any]]]) -> list[Table]:
     """Return the generator's parts as tables for the terminal."""
     columns: dict[str, list[str]] = {
         "classes": ["name", "teacher", "student", "subsets", "parameters"],
@@ -81,11 +81,11 @@ def generator_tables(told: dict[str, list[dict[str, Any]]]) -> list[Table]:
     }
     tables = []
     for kind, names in columns.items():
-        total = sum(row["parameters"] for row in told[kind])
+        total = sum(row["parameters"] for row in parts[kind])
         table = Table(title=f"generator, {kind}: {total:,} parameters")
         for name in names:
             table.add_column(name, no_wrap=True)
-        for row in told[kind]:
+        for row in parts[kind]:
             table.add_row(*(_cell(name, row[name]) for name in names))
         tables.append(table)
     return tables
@@ -116,25 +116,28 @@ def _training(
 ) -> dict[str, Any]:
     tokens = settings.updates * settings.batches_per_update * recipe.shards.batch_tokens
     flops = tokens * training_flops(model, length)
-    told: dict[str, Any] = {"updates": settings.updates, "target_tokens": tokens, "flops": flops}
+    planned: dict[str, Any] = {"updates": settings.updates, "target_tokens": tokens, "flops": flops}
     if tflops is not None:
-        told["hours"] = round(flops / (tflops * 1e12) / 3600, 2)
-    return told
+        planned["hours"] = round(flops / (tflops * 1e12) / 3600, 2)
+    return planned
 
 
-def tables(told: dict[str, Any]) -> list[Table]:
+def tables(planned: dict[str, Any]) -> list[Table]:
     """Return a plan as tables for the terminal."""
-    return [_models_table(told), _training_table(told)]
+    return [_models_table(planned), _training_table(planned)]
 
 
-def _models_table(told: dict[str, Any]) -> Table:
+def _models_table(planned: dict[str, Any]) -> Table:
     """Return a column per model."""
-    models = told["models"].values()
+    models = planned["models"].values()
+    parameters = (planned[f"{name}_parameters"] for name in planned["models"])
     table = Table(
-        *("", "teacher", f"{told['student']} student"),
-        title=f"{told['recipe']}: compression {told['compression']:.2f}",
+        *("", "teacher", f"{planned['student']} student"),
+        title=f"{planned['recipe']}: compression {planned['compression']:.2f}",
     )
-    table.add_row("parameters", *(f"{told[f'{name}_parameters']:,}" for name in told["models"]))
+    table.add_row(
+        "parameters", *(f"{planned[f'{name}_parameters']:,}" for name in planned["models"])
+    )
     for kind in _QUANTIZATIONS:
         table.add_row(f"{kind} MB", *(f"{model['bytes'][kind] / 1e6:,.1f}" for model in models))
     for stack in ("encoder", "decoder"):
@@ -143,13 +146,13 @@ def _models_table(told: dict[str, Any]) -> Table:
     return table
 
 
-def _training_table(told: dict[str, Any]) -> Table:
-    timed = "hours" in told["training"]["teacher"]
+def _training_table(planned: dict[str, Any]) -> Table:
+    timed = "hours" in planned["training"]["teacher"]
     table = Table(
         *("training", "updates", "target tokens", "FLOPs", *(["hours"] if timed else [])),
-        title=f"at most, at {told['sentence_length']} pieces per sentence",
+        title=f"at most, at {planned['sentence_length']} pieces per sentence",
     )
-    for name, run in told["training"].items():
+    for name, run in planned["training"].items():
         hours = [f"{run['hours']:,.2f}"] if timed else []
         table.add_row(
             name, f"{run['updates']:,}", f"{run['target_tokens']:,}", f"{run['flops']:.2e}", *hours

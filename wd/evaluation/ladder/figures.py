@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from wd.config import Config
-from wd.evaluation.comparison import Comparison
+from wd.evaluation.conditions import Conditions
 from wd.evaluation.quality import Quality
 from wd.evaluation.speed import Speed
 
@@ -90,7 +90,7 @@ class Row(Config):
     """The mean over the seeds."""
 
 
-class Ladder(Comparison):
+class Ladder(Conditions):
     """The teacher, and students of every shape, rung and seed."""
 
     seeds: tuple[int, ...]

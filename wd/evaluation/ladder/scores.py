@@ -64,8 +64,8 @@ def climb(
     chosen = _timed(entrants, timed)
     folders = {teacher.artifact: teacher.folder}
     folders |= {one.artifact: one.folder for one in chosen.values()}
-    told = _kept(scratch / "timed.json", partial(_measure, folders, test, config, device))
-    texts: Texts = dict(told["texts"])
+    measured = _kept(scratch / "timed.json", partial(_measure, folders, test, config, device))
+    texts: Texts = dict(measured["texts"])
     for one in entrants:
         if one.artifact not in texts:
             texts[one.artifact] = _kept(
@@ -73,7 +73,7 @@ def climb(
                 partial(_translate, one.folder, test, config, device),
             )
     students = _students(entrants, texts, test)
-    sizes, speeds = told["parameters"], _speeds(told)
+    sizes, speeds = measured["parameters"], _speeds(measured)
     quality = score(texts[teacher.artifact], test.references, test.target_language)
     ladder = Ladder(
         title=title,
@@ -81,8 +81,8 @@ def climb(
         target_language=test.target_language,
         sentences=len(test.sources),
         decoding=config,
-        device=told["device"],
-        threads=told["threads"],
+        device=measured["device"],
+        threads=measured["threads"],
         seeds=tuple(dict.fromkeys(one.seed for one in entrants)),
         timed=timed,
         teacher=Teacher(
@@ -129,8 +129,8 @@ def _measure(
     }
 
 
-def _speeds(told: Mapping[str, Any]) -> dict[str, Speed]:
-    return {name: Speed.model_validate(speed) for name, speed in told["speeds"].items()}
+def _speeds(measured: Mapping[str, Any]) -> dict[str, Speed]:
+    return {name: Speed.model_validate(speed) for name, speed in measured["speeds"].items()}
 
 
 def _translate(folder: Path, test: TestSet, config: EvaluationConfig, device: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What every comparison of systems tells: on which text, how translated, on what machine."""
+"""Under which conditions systems are compared: the text, the decoding, the machine."""
 
 from pathlib import Path
 from typing import Self
@@ -9,8 +9,8 @@ from wd.config import Config, EvaluationConfig
 from wd.errors import ArtifactError
 
 
-class Comparison(Config):
-    """Systems on the same text, with the same settings, on the same machine."""
+class Conditions(Config):
+    """What all systems of a comparison have in common; a report adds the systems."""
 
     title: str
     source_language: str
