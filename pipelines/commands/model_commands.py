@@ -29,7 +29,7 @@ def registration(figures: dict[str, Any]) -> str:
     outcome = (
         f"was given the alias {figures['alias']}: {figures['uri']}"
         if figures["promoted"]
-        else f"is not given the alias {figures['alias']}: it asks for {figures['min_bleu']:.2f} BLEU"
+        else f"is not given the alias {figures['alias']}, for {figures['min_bleu']:.2f} BLEU"
     )
     return f"{figures['name']} version {figures['version']}, {figures['bleu']:.2f} BLEU, {outcome}"
 

@@ -135,9 +135,7 @@ def _models_table(planned: dict[str, Any]) -> Table:
         *("", "teacher", f"{planned['student']} student"),
         title=f"{planned['recipe']}: compression {planned['compression']:.2f}",
     )
-    table.add_row(
-        "parameters", *(f"{planned[f'{name}_parameters']:,}" for name in planned["models"])
-    )
+    table.add_row("parameters", *(f"{count:,}" for count in parameters))
     for kind in _QUANTIZATIONS:
         table.add_row(f"{kind} MB", *(f"{model['bytes'][kind] / 1e6:,.1f}" for model in models))
     for stack in ("encoder", "decoder"):
