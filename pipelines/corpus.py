@@ -26,7 +26,7 @@ from wd.data.sources import SPLITS, Entry, Split, find_entries
 from wd.data.split import Partition, part_label
 from wd.errors import DataError
 
-VERSION = 1
+VERSION = 2
 Entries = dict[Split, list[Entry]]
 
 

@@ -4,9 +4,9 @@ from pipelines.cli import main
 from pipelines.context import Run, Work
 from pipelines.corpus import corpus
 from wd.artifacts import Artifact, Metrics
-from wd.data.tokenizer import train_tokenizer
+from wd.data.tokenizer_training import train_tokenizer
 
-VERSION = 1
+VERSION = 2
 
 
 def tokenizer(run: Run) -> Artifact:

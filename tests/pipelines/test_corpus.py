@@ -48,7 +48,7 @@ def make(tmp_path: Path, data: Path) -> Make:
                 "target_language": "de",
                 "root": str(tmp_path / "root"),
                 "corpus": {**changes, **held_out, **corpus_changes},
-                "tokenizer": {"vocabulary_size": 60},
+                "tokenizer": {"vocabulary_size": 60, "byte_fallback": False},
                 "shards": {"batch_tokens": 200},
             }
         )
