@@ -1,6 +1,7 @@
 """Ready batches: of the original pairs, and of the teacher's translations."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError, DataError
 
 VERSION = 1
+_LOG = logging.getLogger(__name__)
 
 
 def shards(run: Run) -> Artifact:
@@ -36,6 +38,7 @@ def shards(run: Run) -> Artifact:
         )
         pack = partial(pack_validation, pieces.path, recipe.shards)
         valid = _map(pack, part_files(text.path / "valid"), "valid", recipe.ray, work)
+        _tell_unknown({"train": train, "valid": valid})
         return {"train": train, "valid": valid}
 
     return run.stage(
@@ -62,6 +65,7 @@ def pseudo_shards(run: Run) -> Artifact:
             "translations of the teacher, or their sources, are longer",
             "train the teacher until it translates, or raise shards.max_length",
         )
+        _tell_unknown({"train": train})
         return {"train": train}
 
     return run.stage(
@@ -127,6 +131,23 @@ def _check(counts: dict[str, float], config: ShardsConfig, what: str, advice: st
     if not counts["pairs"]:
         raise DataError(
             f"shards: all {counts['over_long']} {what} than {longest_kept(config)} pieces: {advice}"
+        )
+
+
+def _tell_unknown(counts: Mapping[str, Mapping[str, float]]) -> None:
+    unknown = {
+        f"{split} {side}": int(count[f"{side}_unknown"])
+        for split, count in counts.items()
+        for side in ("source", "target")
+        if count[f"{side}_unknown"]
+    }
+    if unknown:
+        told = ", ".join(f"{number} in the {text} text" for text, number in unknown.items())
+        _LOG.warning(
+            "pieces that stand for characters which the tokenizer does not know: %s. A model can "
+            "neither read nor write these: set tokenizer.byte_fallback: true, or raise "
+            "tokenizer.character_coverage or tokenizer.training_sentences",
+            told,
         )
 
 
