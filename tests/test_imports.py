@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 OURS = ("wd", "pipelines", "tune_spaces", "cluster")
 
 LAYERS = (
-    ("wd.errors", "wd.svg"),
+    ("wd.errors", "wd.svg", "wd.language_codes"),
     ("wd.files", "wd.manifest"),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),

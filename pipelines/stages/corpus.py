@@ -23,7 +23,7 @@ from wd.data.split import choose_partition, part_label
 from wd.data.wheels import Package, cached_wheel, fetch, wheels_of
 from wd.errors import DataError
 
-VERSION = 1
+VERSION = 2
 Entries = dict[Split, list[Entry]]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from pipelines.stages.shards import VERSION as SHARDS_VERSION
-from pipelines.stages.shards import check_kept, packed
+from pipelines.stages.shards import check_kept, packed, warn_of_unknown
 from pipelines.stages.teacher import teacher
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
@@ -54,6 +54,7 @@ def pseudo_shards(run: Run) -> Artifact:
             "translations of the teacher, or their sources, are longer",
             "train the teacher until it translates, or raise shards.max_length",
         )
+        warn_of_unknown({"train": train})
         return {"train": train}
 
     return run.stage(

@@ -1,6 +1,7 @@
 """Ready batches of the original pairs."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from wd.data.shards import longest_kept, pack_original, pack_validation
 from wd.errors import DataError
 
 VERSION = 1
+_LOG = logging.getLogger(__name__)
 
 
 @asked_once
@@ -33,6 +35,7 @@ def shards(run: Run) -> Artifact:
         )
         pack = partial(pack_validation, pieces.path, recipe.shards)
         valid = packed(pack, part_files(text.path / "valid"), "valid", recipe.ray, work)
+        warn_of_unknown({"train": train, "valid": valid})
         return {"train": train, "valid": valid}
 
     return run.stage(
@@ -64,4 +67,22 @@ def check_kept(counts: dict[str, float], config: ShardsConfig, what: str, advice
     if not counts["pairs"]:
         raise DataError(
             f"shards: all {counts['over_long']} {what} than {longest_kept(config)} pieces: {advice}"
+        )
+
+
+def warn_of_unknown(counts: Mapping[str, Mapping[str, float]]) -> None:
+    """Warn once of the splits whose text has characters that the tokenizer does not know."""
+    unknown = {
+        f"{split} {side}": int(count[f"{side}_unknown"])
+        for split, count in counts.items()
+        for side in ("source", "target")
+        if count[f"{side}_unknown"]
+    }
+    if unknown:
+        listed = ", ".join(f"{number} in the {text} text" for text, number in unknown.items())
+        _LOG.warning(
+            "pieces that stand for characters which the tokenizer does not know: %s. A model can "
+            "neither read nor write these: set tokenizer.byte_fallback: true, or raise "
+            "tokenizer.character_coverage or tokenizer.training_sentences",
+            listed,
         )

@@ -3,9 +3,9 @@
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from wd.artifacts import Artifact, Metrics
-from wd.data.tokenizer import train_tokenizer
+from wd.data.tokenizer_training import train_tokenizer
 
-VERSION = 1
+VERSION = 2
 
 
 @asked_once

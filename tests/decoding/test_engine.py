@@ -76,6 +76,17 @@ def test_a_line_beyond_the_positions_is_cut_with_a_warning(
     assert "1 lines cut to 1024 pieces" in caplog.text
 
 
+def test_unknown_characters_are_told_once(
+    model_folder: Path, sentences: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    translator = Translator.from_directory(model_folder)
+    translator.translate(sentences[:3], **SETTINGS)
+    assert "does not know" not in caplog.text
+    for _ in range(2):
+        translator.translate([*sentences[:3], "Ж", "Der Hund 漢"], **SETTINGS)
+    assert caplog.text.count("2 lines hold characters that the model does not know") == 1
+
+
 def test_max_length_beyond_the_positions_is_refused(model_folder: Path) -> None:
     translator = Translator.from_directory(model_folder)
     with pytest.raises(ConfigError, match=r"max_length 1025 .* 1024"):

@@ -73,6 +73,10 @@ VALUES: dict[str, Any] = {
     "source_column": "en",
     "target_column": "de",
     "hint": "somewhere",
+    "joint": True,
+    "target_vocabulary_size": 1000,
+    "user_symbols": ["<sep>"],
+    "tokenizer.character_coverage": 0.99,
     "heads": 4,
     "d_model": 128,
     "feed_forward": 512,
@@ -121,6 +125,7 @@ source_language: en
 target_language: de
 root: {folder}/artifacts
 corpus: {{dir: "{folder}", train: ["train.{{lang}}"], valid: ["valid.{{lang}}"]}}
+tokenizer: {{joint: false}}
 """
     )
     return load_recipe(path)

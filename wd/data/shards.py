@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wd.config import ShardsConfig
-from wd.data.schema import EOS, SHARD
+from wd.data.schema import EOS, SHARD, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError
 
@@ -129,6 +129,8 @@ def _write(
         "batches": len(rows),
         "source_tokens": int(source_lengths.sum()),
         "target_tokens": int(target_lengths.sum()),
+        "source_unknown": _unknown(sources),
+        "target_unknown": _unknown(targets),
         "padded_target_tokens": sum(len(row) * int(target_lengths[row].max()) for row in rows),
     }
 
@@ -147,6 +149,11 @@ def pack(lengths: np.ndarray[Any, Any], budget: int) -> list[tuple[int, int]]:
     if len(lengths):
         batches.append((start, len(lengths)))
     return batches
+
+
+def _unknown(ids: Ids) -> int:
+    """Count the pieces that stand for characters which the tokenizer does not know."""
+    return sum(list(sequence).count(UNK) for sequence in ids)
 
 
 def _lengths(ids: Ids) -> np.ndarray[Any, Any]:

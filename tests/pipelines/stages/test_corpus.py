@@ -49,7 +49,7 @@ def make(tmp_path: Path, data: Path) -> Make:
                 "target_language": "de",
                 "root": str(tmp_path / "root"),
                 "corpus": {**changes, **held_out, **corpus_changes},
-                "tokenizer": {"vocabulary_size": 60},
+                "tokenizer": {"vocabulary_size": 60, "byte_fallback": False},
                 "shards": {"batch_tokens": 200},
             }
         )
@@ -151,6 +151,28 @@ def test_shards_hold_the_corpus(make: Make) -> None:
     run._made.pop(made.name)
     assert shards(run).manifest["files"] == made.manifest["files"]
     assert pieces.name in made.manifest["inputs"].values()
+
+
+def test_unknown_characters_are_told(
+    make: Make, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shards(make())
+    assert "does not know" not in caplog.text
+    for name in ("train.en", "train.de"):
+        first, *others = (data / name).read_text().splitlines()
+        rare = [f"{first} {number} Ж" for number in range(5)]
+        (data / name).write_text("\n".join([*rare, *others]) + "\n")
+    run = make()
+    coverage = run.recipe.tokenizer.model_copy(update={"character_coverage": 0.998})
+    run.recipe = run.recipe.model_copy(update={"tokenizer": coverage})
+    text, made = corpus(run), shards(run)
+    for split in ("train", "valid"):
+        expected = sum("Ж" in row["source"] for row in rows(text, split))
+        counts = made.metrics[split]
+        assert counts["source_unknown"] >= expected
+        assert counts["target_unknown"] >= expected
+    assert made.metrics["train"]["source_unknown"] > 0
+    assert caplog.text.count("does not know") == 1
 
 
 def test_pseudo_shards_are_checked_row_for_row(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
