@@ -97,6 +97,41 @@ def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -
         assert resumed.figures[figure] == unbroken.figures[figure]
 
 
+@pytest.mark.parametrize("phase", PHASES)
+def test_translating_disturbs_neither_the_threads_nor_the_weights(
+    job: Job, phase: str, two_threads: None
+) -> None:
+    silent, translating = twins(job, phase)
+    config = translating.config.model_copy(update={"bleu_sentences": 5})
+    translating = replace(translating, config=config)
+    threads: list[int] = []
+
+    def asked() -> Wish:  # after each update
+        threads.append(torch.get_num_threads())
+        return "go on"
+
+    run_job(translating, World(), lambda _: None, asked)
+    assert threads == [2] * 12
+    assert torch.get_num_threads() == 2
+    assert equal(result_of(translating).module, run(silent).module)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_run_that_translates_equals_an_unbroken_one(
+    job: Job, phase: str, precision: str, two_threads: None
+) -> None:
+    broken, whole = twins(job, phase, bleu_sentences=5, precision=precision)
+    killed_at(11, broken)  # it goes on from 8
+    torch.set_num_threads(2)  # as a new process has
+    resumed = run(broken)
+    torch.set_num_threads(2)
+    unbroken = run(whole)
+    assert equal(resumed.module, unbroken.module)
+    assert equal(resumed.weights, unbroken.weights)
+    assert resumed.figures["history"] == unbroken.figures["history"]
+
+
 def test_a_run_that_is_asked_to_stop_saves_first(job: Job) -> None:
     broken, whole = twins(job)
     wishes = iter(["go on", "stop"])
