@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -16,11 +17,13 @@ from wd.data.batches import ShardReader
 from wd.errors import ArtifactError, UserError
 from wd.generator.diagnostics import layer_shares
 from wd.generator.plots import shares_svg
+from wd.manifest import describe_files, write_manifest
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import mean_state
 from wd.training.job import TrainingJob, _trainee, _validation, result_of, run_job
 from wd.training.loop import Interrupted, Wish
 from wd.training.trainee import GeneratorTrainee, Trainee
+from wd.training.validation import HeldOut
 from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
@@ -199,6 +202,71 @@ def test_a_checkpoint_from_other_weights_is_refused(job: Job, tmp_path: Path, ro
     save_weights(path, {name: 1.1 * each for name, each in load_weights(path).items()})
     with pytest.raises(ArtifactError, match="a checkpoint of another run"):
         run(one)
+
+
+@pytest.mark.parametrize(
+    "role", ["train", "held-out batches", "held-out text", "tokenizer", "language"]
+)
+@pytest.mark.parametrize("described", [False, True])
+def test_only_a_checkpoint_from_the_same_data_is_gone_on_from(
+    job: Job,
+    held_out: HeldOut,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    role: str,
+    described: bool,
+) -> None:
+    one = job("one", updates=8)
+    same, other = (with_data(one, held_out, tmp_path / name) for name in ("same", "other"))
+    other = changed(other, role)
+    if described:
+        for name in ("same", "other"):
+            write_manifest(tmp_path / name, {"files": describe_files(tmp_path / name)})
+    killed_at(8, one)
+    with pytest.raises(ArtifactError, match="a checkpoint of another run"):
+        run(other)
+    run(same)
+    assert "going on from update 4" in capsys.readouterr().err
+
+
+def with_data(job: TrainingJob, held_out: HeldOut, folder: Path) -> TrainingJob:
+    """Return the job with copies of its data below a folder."""
+    shutil.copytree(held_out.shards.parent, folder / "shards")
+    shutil.copytree(held_out.corpus, folder / "corpus")
+    shutil.copytree(held_out.tokenizer, folder / "tokenizer")
+    copied = replace(
+        held_out,
+        shards=folder / "shards" / "valid",
+        corpus=folder / "corpus",
+        tokenizer=folder / "tokenizer",
+    )
+    return replace(job, train=(folder / "shards" / "train",), held_out=copied)
+
+
+def changed(job: TrainingJob, role: str) -> TrainingJob:
+    """Return the job with one row less in a role's files, another tokenizer or language."""
+    held_out = job.held_out
+    if role == "language":
+        return replace(job, held_out=replace(held_out, language="ro"))
+    if role == "tokenizer":
+        path = held_out.tokenizer / "target.model"
+        path.write_bytes(path.read_bytes() + bytes(8))
+        return job
+    folders = {"train": job.train[0], "held-out batches": held_out.shards}
+    part = folders.get(role, held_out.corpus) / "part-00000.parquet"
+    pq.write_table(pq.read_table(part)[1:], part)
+    return job
+
+
+def test_what_a_manifest_tells_is_not_read(job: Job, held_out: HeldOut, tmp_path: Path) -> None:
+    one = with_data(job("one"), held_out, tmp_path / "data")
+    read = one.fingerprint()
+    write_manifest(tmp_path / "data", {"files": describe_files(tmp_path / "data")})
+    for path in (tmp_path / "data").rglob("*.parquet"):
+        path.write_bytes(bytes(path.stat().st_size))
+    assert one.fingerprint() == read
+    (tmp_path / "data" / "manifest.json").unlink()
+    assert one.fingerprint() != read
 
 
 def test_the_pictures_are_of_the_published_generator(

@@ -107,8 +107,8 @@ class CheckpointFolder:
                 state = json.loads(_checked(folder, STATE).read_text("utf-8"))
                 if state.pop("run") != self._run:
                     raise _AnothersError(
-                        f"{folder}: a checkpoint of another run, with other settings or another "
-                        f"tokenizer; remove {self._path} to start anew"
+                        f"{folder}: a checkpoint of another run, with other settings or other "
+                        f"data; remove {self._path} to start anew"
                     )
                 if not (folder / OPTIMIZER).exists():
                     continue  # kept for an average only

@@ -21,7 +21,9 @@ from wd.config import (
     TrainingConfig,
 )
 from wd.data.batches import ShardReader
+from wd.data.schema import part_files
 from wd.generator.generator import ParameterGenerator
+from wd.manifest import digests
 from wd.model.directory import WEIGHTS, load_model, load_transformer, load_weights, save_weights
 from wd.model.transformer import Transformer
 from wd.tracking import Beside, TrackerHandle, attach, beside
@@ -64,6 +66,28 @@ class TrainingJob:
     grouping: GroupingConfig = field(default_factory=GroupingConfig)
     """Which teacher layers the objective compares with the student's."""
     tracker: TrackerHandle | None = None
+
+    def fingerprint(self) -> str:
+        """Return a hash of what is trained, how, from which weights, on which data and pieces.
+
+        Files count by their bytes, wherever they lie. A job with another hash has other results.
+        """
+        config = self.config.without("log_every", "max_skipped")
+        configs = [config, self.model, self.objective, self.grouping, self.generator]
+        files = {
+            "start": [self.start] if self.start else [],
+            "teacher": [self.teacher / WEIGHTS] if self.teacher else [],
+            "train": [part for folder in self.train for part in part_files(folder)],
+            "held-out batches": part_files(self.held_out.shards),
+            "held-out text": part_files(self.held_out.corpus),
+            "tokenizer": sorted(self.held_out.tokenizer.glob("*.model")),
+        }
+        facts = {
+            "configs": [each and each.model_dump(mode="json") for each in configs],
+            "files": {role: digests(paths) for role, paths in files.items()},
+            "language": self.held_out.language,
+        }
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -115,7 +139,7 @@ def _run(
     tracker: Beside,
 ) -> None:
     trainee = _trainee(job, world)
-    checkpoints = CheckpointFolder(job.scratch / "checkpoints", _fingerprint(job))
+    checkpoints = CheckpointFolder(job.scratch / "checkpoints", job.fingerprint())
 
     def check(update: int) -> dict[str, Any]:
         if world.rank:
@@ -198,20 +222,6 @@ def _others(
 
 def _figures(told: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in told.items() if name not in TOLD}
-
-
-def _fingerprint(job: TrainingJob) -> str:
-    """Return a hash of what is trained, how, from which weights, and on whose pieces."""
-    told = [job.config.without("log_every", "max_skipped"), job.model, job.objective, job.grouping]
-    text = [each.model_dump_json() for each in told]
-    if job.generator is not None:
-        text.append(job.generator.model_dump_json())
-    digest = hashlib.sha256("\n".join(text).encode())
-    weights = [job.start, job.teacher / WEIGHTS if job.teacher else None]
-    for path in [*filter(None, weights), *sorted(job.held_out.tokenizer.glob("*.model"))]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]
 
 
 def _leave_result(job: TrainingJob, trainee: Trainee, figures: dict[str, Any]) -> None:
