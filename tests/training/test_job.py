@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from wd.config import ObjectiveConfig
 from wd.data.batches import ShardReader
@@ -19,11 +20,14 @@ from wd.generator.diagnostics import layer_shares
 from wd.generator.plots import shares_svg
 from wd.manifest import describe_files, write_manifest
 from wd.model.directory import load_weights, save_weights
+from wd.model.transformer import Transformer
 from wd.training.averaging import mean_state
-from wd.training.job import TrainingJob, _trainee, _validation, result_of, run_job
+from wd.training.job import TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish
+from wd.training.objective import Objective
+from wd.training.run import make_trainee, run_job
 from wd.training.trainee import GeneratorTrainee, Trainee
-from wd.training.validation import HeldOut
+from wd.training.validation import HeldOut, validate
 from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
@@ -196,7 +200,7 @@ def test_a_checkpoint_from_other_weights_is_refused(job: Job, tmp_path: Path, ro
     one, _ = twins(job, "generator" if role == "teacher" else "model")
     if role == "start":
         one = replace(one, start=tmp_path / "start.safetensors")
-        save_weights(one.start, _trainee(twins(job)[1], World()).weights())
+        save_weights(one.start, make_trainee(twins(job)[1], World()).weights())
     killed_at(12, one)
     path = one.start or one.teacher / "model.safetensors"
     save_weights(path, {name: 1.1 * each for name, each in load_weights(path).items()})
@@ -273,11 +277,11 @@ def test_the_pictures_are_of_the_published_generator(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # While learning goes well the last weights are the best: choose the worst.
-    monkeypatch.setattr("wd.training.job.merit", lambda figures, config: figures["loss"])
+    monkeypatch.setattr("wd.training.publication.merit", lambda figures, config: figures["loss"])
     one = job("one", "generator", updates=12, validate_every=4)
     trained = run(one)
     assert trained.figures["published"] != "last"
-    generator = _trainee(one, World()).module
+    generator = make_trainee(one, World()).module
     generator.load_state_dict(trained.module)
     drawn = (one.scratch / "diagnostics" / "origins.svg").read_text("utf-8")
     assert drawn == shares_svg(layer_shares(generator))
@@ -335,7 +339,7 @@ def test_a_result_that_is_left_already_stays(job: Job) -> None:
 def test_two_batches_weigh_like_one_of_both(job: Job, phase: str) -> None:
     """Gradients are those of the mean loss over all target pieces, however they are batched."""
     task = job("one", phase, dropout=0.0)
-    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    trainee, reader = make_trainee(task, World()), ShardReader(task.train)
     gradients = []
     for batches in ([[0, 1]], [[0], [1]]):
         trainee.module.zero_grad()
@@ -350,18 +354,25 @@ def test_two_batches_weigh_like_one_of_both(job: Job, phase: str) -> None:
 def test_generating_only_what_is_looked_up_changes_nothing(job: Job, tied: str) -> None:
     task = job("one", "generator", dropout=0.0)
     changes = {"tied_embeddings": tied} | ({"decoder": task.model.encoder} if tied == "all" else {})
-    trainee = _trainee(replace(task, model=task.model.model_copy(update=changes)), World())
+    trainee = make_trainee(replace(task, model=task.model.model_copy(update=changes)), World())
     assert isinstance(trainee, GeneratorTrainee)
-    reader, gradients = ShardReader(task.train), []
+    reader = ShardReader(task.train)
     batches = [reader[0], reader[1]]
-    assert len(trainee._lookups(batches)) == {"none": 2, "decoder": 1, "all": 0}[tied]
-    for lookups in (trainee._lookups, lambda _: {}):
-        trainee._lookups = lookups  # type: ignore[method-assign]
-        trainee.module.zero_grad()
-        trainee.backward(batches, 1 / 100)
-        gradients.append([p.grad.clone() for p in learned(trainee)])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)
+    assert len(trainee.lookups(batches)) == {"none": 2, "decoder": 1, "all": 0}[tied]
+    trainee.backward(batches, 1 / 100)
+    gradients = [parameter.grad.clone() for parameter in learned(trainee)]
+
+    trainee.module.zero_grad()
+    student, objective = Transformer(trainee.module.student), Objective(task.config.label_smoothing)
+    weights = trainee.module({})
+    losses = [objective(student, partial(call, student, weights), batch) for batch in batches]
+    (sum(losses) / 100).backward()
+    for one, other in zip(gradients, learned(trainee), strict=True):
+        torch.testing.assert_close(one, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def call(model: Transformer, weights: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+    return functional_call(model, weights, inputs)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -372,7 +383,10 @@ def test_bfloat16_rounds_products_only(job: Job, phase: str) -> None:
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(4)
         config = task.config.model_copy(update={"precision": precision})
-        trainee, reader = _trainee(replace(task, config=config), World()), ShardReader(task.train)
+        trainee, reader = (
+            make_trainee(replace(task, config=config), World()),
+            ShardReader(task.train),
+        )
         trainee.backward([reader[0], reader[1]], 1 / 100)
         parameters = learned(trainee)
         assert {each.grad.dtype for each in parameters} == {torch.float32}
@@ -385,7 +399,7 @@ def test_bfloat16_rounds_products_only(job: Job, phase: str) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_update_without_a_finite_gradient_changes_nothing(job: Job, phase: str) -> None:
     task = job("one", phase, clip_norm=1.0)
-    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    trainee, reader = make_trainee(task, World()), ShardReader(task.train)
     for update in range(1, 4):
         trainee.backward([reader[update]], 1 / 100)
         before = {n: each.clone() for n, each in trainee.module.state_dict().items()}
@@ -400,7 +414,7 @@ def test_an_update_without_a_finite_gradient_changes_nothing(job: Job, phase: st
 
 def test_the_moving_average_is_the_naive_one(job: Job) -> None:
     task = job("one", ema_decay=0.3)
-    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    trainee, reader = make_trainee(task, World()), ShardReader(task.train)
     naive = {n: each.detach().clone() for n, each in trainee.module.named_parameters()}
     for update in range(1, 7):
         trainee.backward([reader[update]], 1 / 100)
@@ -425,9 +439,9 @@ def test_a_moving_average_is_validated_and_published_and_disturbs_nothing(
     assert result.figures["history"] != plain.figures["history"]
 
     states = [load_weights(last / f"{name}.safetensors") for name in ("weights", "moving-average")]
-    trainee = _trainee(averaged, World())
+    trainee = make_trainee(averaged, World())
     trainee.module.load_state_dict(states[0] | states[1])
-    figures = _validation(averaged, trainee.weights(), World())
+    figures = validate(averaged.model, trainee.weights(), averaged.held_out, 0, torch.device("cpu"))
     assert figures.items() <= result.figures["history"][-1].items()
     assert result.figures["published"] == "last"
     assert equal(result.weights, trainee.weights())
