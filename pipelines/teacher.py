@@ -2,8 +2,10 @@
 
 from pipelines.cli import main
 from pipelines.context import Run, Work
-from pipelines.training import train_model, training_identity, training_inputs, version
+from pipelines.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
+
+VERSION = 1
 
 
 def teacher(run: Run) -> Artifact:
@@ -19,11 +21,8 @@ def teacher(run: Run) -> Artifact:
 
     return run.stage(
         "teacher",
-        version=version(recipe.teacher.training),
-        config={
-            "model": model,
-            "training": training_identity(recipe.teacher.training),
-        },
+        version=VERSION,
+        config={"model": model, **training_identity(recipe.teacher.training)},
         inputs=inputs,
         build=build,
     )

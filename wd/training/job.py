@@ -21,6 +21,7 @@ from wd.errors import ArtifactError
 from wd.manifest import digests
 from wd.model.directory import WEIGHTS, load_weights, save_weights
 from wd.tracking import TrackerHandle
+from wd.training import WITHOUT_EFFECT
 from wd.training.validation import HeldOut
 
 MODULE, FIGURES, FINGERPRINT = "module.safetensors", "figures.json", "fingerprint"
@@ -57,7 +58,7 @@ class TrainingJob:
 
         Files count by their bytes, wherever they lie. A job with another hash has other results.
         """
-        config = self.config.without("log_every", "max_skipped")
+        config = self.config.without(*WITHOUT_EFFECT)
         configs = [config, self.model, self.objective, self.grouping, self.generator]
         files = {
             "start": [self.start] if self.start else [],
