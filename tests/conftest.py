@@ -61,6 +61,15 @@ TRAINING = {
 }
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let torch compute with two threads: bits depend on how many add up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def sentences() -> list[str]:
     """Small but various: every subject, verb and object."""

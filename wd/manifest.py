@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,8 @@ from wd.errors import ArtifactError
 from wd.files import sha256
 
 MANIFEST = "manifest.json"
+_DEEPEST = 3
+"""A file of an artifact lies at most so many folders deep, its own included."""
 _REPORTED_PACKAGES = ("weight-distillation", "torch", "ray", "mlflow", "ctranslate2", "sacrebleu")
 
 
@@ -45,6 +47,15 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / MANIFEST
     }
+
+
+def digests(paths: Iterable[Path]) -> list[str]:
+    """Return the SHA-256 of each file, from the manifest of the artifact that it lies in.
+
+    A file that no manifest knows, or knows with another size, is read.
+    """
+    read_once = cache(_described)
+    return [_recorded_digest(path, read_once) or sha256(path) for path in paths]
 
 
 def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = True) -> list[str]:
@@ -94,3 +105,21 @@ def packages() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _recorded_digest(
+    path: Path, described: Callable[[Path], Mapping[str, Mapping[str, Any]]]
+) -> str | None:
+    for folder in list(path.parents)[:_DEEPEST]:
+        entry = described(folder).get(path.relative_to(folder).as_posix())
+        if entry is not None and entry["bytes"] == path.stat().st_size:
+            return str(entry["sha256"])
+    return None
+
+
+def _described(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what a folder's manifest says of its files; nothing, if it has none that is whole."""
+    try:
+        return dict(read_manifest(folder)["files"])
+    except ArtifactError:
+        return {}

@@ -6,7 +6,6 @@ from pipelines.context import Run, Work, asked_once
 from pipelines.stages.pseudo import pseudo_shards
 from pipelines.stages.teacher import teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
-from pipelines.stages.training import version as training_version
 from wd.artifacts import Artifact, Metrics
 from wd.generator.sharing import check_generable
 
@@ -48,13 +47,13 @@ def generator(run: Run) -> Artifact:
 
     return run.stage(
         "generator",
-        version=VERSION + training_version(config.training),
+        version=VERSION,
         label=f"{recipe.name}-{recipe.student}",
         config={
             "model": model,
             "generator": config.without("training"),
             "objective": recipe.objective,
-            "training": training_identity(config.training),
+            **training_identity(config.training),
         },
         inputs=inputs,
         build=build,

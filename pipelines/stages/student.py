@@ -6,11 +6,14 @@ from pipelines.context import Run, Work, asked_once
 from pipelines.stages.generator import generator
 from pipelines.stages.pseudo import pseudo_shards
 from pipelines.stages.teacher import teacher
-from pipelines.stages.training import train_model, training_identity, training_inputs, version
+from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
 from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
 from wd.generator.grouping import stack_subsets
 from wd.generator.sharing import check_generable
+
+VERSION = 1
+"""Raise it when the same start or data would give another student; the loop has its own."""
 
 
 @asked_once
@@ -50,14 +53,14 @@ def student(run: Run, method: Method) -> Artifact:
 
     return run.stage(
         "student",
-        version=version(config),
+        version=VERSION,
         label=f"{recipe.name}-{recipe.student}-{method}",
         config={
             "model": model,
             "method": method,
             "grouping": grouping if "teacher" in inputs else {},
             "objective": objective,
-            "training": training_identity(config),
+            **training_identity(config),
         },
         inputs=inputs,
         build=build,
@@ -80,7 +83,9 @@ def _start(
     if method == "copy":
         return _copied(recipe, model, inputs["teacher"], folder)
     if method == "wd":
-        return inputs["generator"].path / "student" / "model.safetensors"
+        from wd.model.directory import WEIGHTS
+
+        return inputs["generator"].path / "student" / WEIGHTS
     return None
 
 

@@ -1,8 +1,10 @@
 """Train the teacher on the original pairs."""
 
 from pipelines.context import Run, Work, asked_once
-from pipelines.stages.training import train_model, training_identity, training_inputs, version
+from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
+
+VERSION = 1
 
 
 @asked_once
@@ -19,11 +21,8 @@ def teacher(run: Run) -> Artifact:
 
     return run.stage(
         "teacher",
-        version=version(recipe.teacher.training),
-        config={
-            "model": model,
-            "training": training_identity(recipe.teacher.training),
-        },
+        version=VERSION,
+        config={"model": model, **training_identity(recipe.teacher.training)},
         inputs=inputs,
         build=build,
     )

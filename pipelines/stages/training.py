@@ -9,14 +9,10 @@ from pipelines.stages.shards import shards
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact
 from wd.config import ModelConfig, TrainingConfig
+from wd.training import LOOP_VERSION, WITHOUT_EFFECT
 
 if TYPE_CHECKING:  # torch is imported where a stage does its work
     from wd.training.job import Trained
-
-
-def version(config: TrainingConfig) -> int:
-    """Return the training loop's: raise it when the same job would give other weights."""
-    return 2 if config.ema_decay is None else 3
 
 
 def training_inputs(run: Run) -> dict[str, Artifact]:
@@ -24,9 +20,9 @@ def training_inputs(run: Run) -> dict[str, Artifact]:
     return {"corpus": corpus(run), "tokenizer": tokenizer(run), "shards": shards(run)}
 
 
-def training_identity(config: TrainingConfig) -> TrainingConfig:
-    """Return what of a training config changes the result."""
-    return config.without("log_every", "max_skipped")
+def training_identity(config: TrainingConfig) -> dict[str, Any]:
+    """Return what training adds to a stage's identity: what changes its result."""
+    return {"loop": LOOP_VERSION, "training": config.without(*WITHOUT_EFFECT)}
 
 
 def train_model(

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ctranslate2
+import psutil
 import pytest
 import torch
 
@@ -38,6 +39,18 @@ def test_order_is_kept_and_empty_lines_stay_empty(model_folder: Path, sentences:
     assert together[7].score == 0.0
     assert translator.translate([], **SETTINGS) == []
     assert [found.text for found in translator.translate(["", ""], **SETTINGS)] == ["", ""]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_translator_has_the_threads_asked_for_and_leaves_torch_its_own(
+    model_folder: Path, sentences: list[str], two_threads: None, threads: int
+) -> None:
+    translator = Translator.from_directory(model_folder, threads=threads)
+    translator.translate(sentences, **SETTINGS)
+    assert torch.get_num_threads() == 2
+    together = psutil.Process().num_threads()
+    del translator
+    assert together - psutil.Process().num_threads() == threads
 
 
 def test_batch_size_changes_nothing(model_folder: Path, sentences: list[str]) -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -99,14 +100,18 @@ class Translator:
                 target_pieces=tokenizer.target_pieces,
                 quantization=quantization,
             )
-            # One batch per thread beats one batch over all threads: models here are small.
-            engine = ctranslate2.Translator(
-                folder,
-                device=device,
-                compute_type=quantization,
-                inter_threads=threads,
-                intra_threads=1,
-            )
+            # Loading sets OpenMP's number of threads, by which torch goes too, in the thread that
+            # loads; training goes on in this one.
+            with ThreadPoolExecutor(1, "loading") as aside:
+                # One batch per thread beats one batch over all threads: models here are small.
+                engine = aside.submit(
+                    ctranslate2.Translator,
+                    folder,
+                    device=device,
+                    compute_type=quantization,
+                    inter_threads=threads,
+                    intra_threads=1,
+                ).result()
         return cls(config, engine, tokenizer, threads)
 
     def translate(
