@@ -8,7 +8,7 @@ from pipelines.teacher import teacher
 from pipelines.training import train_model, training_identity, training_inputs
 from pipelines.training import version as training_version
 from wd.artifacts import Artifact, Metrics
-from wd.generator.sharing import check_generable
+from wd.generator.choices import check_generable
 
 VERSION = 6
 """Raise it when a default of `generator` changes, or what the same generator would give."""

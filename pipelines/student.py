@@ -9,8 +9,8 @@ from pipelines.teacher import teacher
 from pipelines.training import train_model, training_identity, training_inputs, version
 from wd.artifacts import Artifact, Metrics
 from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
+from wd.generator.choices import check_generable
 from wd.generator.grouping import stack_subsets
-from wd.generator.sharing import check_generable
 
 
 def student(run: Run, method: Method = "wd") -> Artifact:

@@ -75,7 +75,7 @@ def test_a_shallower_student_starts_with_the_chosen_layers(
     build: Build, layers: str, sharing: str, taken: list[int]
 ) -> None:
     generator = build("small", {"sharing": sharing}, maps="identity", layers=layers)
-    teacher = generator.with_tanh()["decoder." + QUERY].teacher
+    teacher = generator.formula_parts()["decoder." + QUERY].teacher
     torch.testing.assert_close(
         generator.materialize()[f"decoder.layers.1.{QUERY}"],
         teacher[taken].mean(0),
@@ -268,7 +268,7 @@ def test_the_reference_preset_is_the_published_code(teacher_config: Config) -> N
     weights = Transformer(teacher).state_dict()
     config = GeneratorConfig.model_validate({"preset": "reference"})
     generator = ParameterGenerator(teacher, student, weights, config)
-    parts = generator.with_tanh()
+    parts = generator.formula_parts()
     assert torch.equal(parts[INNER].gate, torch.ones_like(parts[INNER].gate))
     assert not parts[INNER].shift.any()
     assert "output_projection.weight" not in parts

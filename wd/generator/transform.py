@@ -8,31 +8,16 @@ Of a table [1, V, width] (one instance, V pieces) a part makes only the rows tha
 as [1, R, width]: an optimiser step looks up a small share of a vocabulary.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wd.generator.choices import MapKeys
 from wd.generator.initialisation import gate
 from wd.generator.layer_map import mix_layers
-from wd.generator.sharing import MapKeys
-
-
-class Maps(NamedTuple):
-    """The maps that transformations look up by key."""
-
-    layers: Mapping[str, Callable[[], Tensor]]
-    """Each returns a mixing matrix [S, L]."""
-    widths: Mapping[str, Tensor]
-    """[C, teacher width, student width]."""
-
-
-def product_dtype(tensor: Tensor) -> torch.dtype:
-    """Return what autocast would round a tensor to in a product, else its own dtype."""
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+from wd.generator.maps import Maps, product_dtype
 
 
 class Direct(nn.Module):

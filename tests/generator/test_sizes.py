@@ -7,7 +7,7 @@ import pytest
 
 from wd.config import GroupingConfig
 from wd.generator.generator import ParameterGenerator
-from wd.generator.sharing import map_sizes, own_parameters
+from wd.generator.sizes import map_sizes, own_parameters
 
 
 @pytest.mark.parametrize("student", ["tiny", "uneven", "both"])
