@@ -6,14 +6,12 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from wd.config import GeneratorConfig, GroupingConfig, ModelConfig, StackOverride, StudentShape
 from wd.data.schema import PAD
 from wd.errors import ConfigError
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import weight_classes
-from wd.generator.initialisation import principal, principal_in_heads, selected
 from wd.generator.transform import Direct, Elementwise, Gated
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
@@ -82,86 +80,6 @@ def test_a_shallower_student_starts_with_the_chosen_layers(
         rtol=1e-4,
         atol=1e-6,
     )
-
-
-def test_one_basis_per_axis_loses_nothing_where_the_teacher_uses_no_more(
-    teacher_config: Config,
-) -> None:
-    """A teacher whose decoder really lives in half its channels becomes the narrow student.
-
-    Post-norm's and pre-norm's means and variances depend on the width, so only the products of
-    adjacent weights can be compared: what the attention reads and what the feed-forward computes.
-    """
-    torch.manual_seed(3)
-    teacher = teacher_config(decoder={"layers": 1, "d_model": 16, "heads": 2, "feed_forward": 12})
-    weights = {name: value.clone() for name, value in Transformer(teacher).state_dict().items()}
-    keep, _ = torch.linalg.qr(torch.randn(16, 8))
-    for name, shape in tensor_shapes(teacher).items():
-        if name.startswith(("decoder", "target", "output")) and len(shape) == 2:
-            reads = shape[1] == 16 and "output.weight" not in name and "cross" not in name
-            if reads or name.endswith("cross_attention.query.weight"):
-                weights[name] = weights[name] @ keep @ keep.T
-            if name.endswith(("attention.output.weight", "outer.weight")):
-                weights[name] = keep @ keep.T @ weights[name]
-    student = StudentShape(decoder=StackOverride(d_model=8)).of(teacher)
-    config = GeneratorConfig.model_validate({"initialisation": {"maps": "axis"}})
-    generated = ParameterGenerator(teacher, student, weights, config).materialize()
-
-    def feed_forward(of: dict[str, Tensor]) -> Tensor:
-        name = "decoder.layers.0.feed_forward"
-        inner = of["target_embedding.weight"] @ of[f"{name}.inner.weight"].T
-        return inner.relu() @ of[f"{name}.outer.weight"].T @ of["output_projection.weight"].T
-
-    torch.testing.assert_close(feed_forward(generated), feed_forward(weights), rtol=1e-3, atol=1e-4)
-
-
-def test_the_principal_basis_is_the_best_projection() -> None:
-    torch.manual_seed(4)
-    users = [torch.randn(30, 10), torch.randn(20, 10)]
-    basis = principal(users, 4)
-    torch.testing.assert_close(basis.T @ basis, torch.eye(4), rtol=1e-4, atol=1e-5)
-
-    def kept(projection: Tensor) -> float:
-        parts = [(u @ projection).square().sum() / u.square().sum() for u in users]
-        return float(sum(parts))
-
-    for _ in range(20):
-        other, _ = torch.linalg.qr(torch.randn(10, 4))
-        assert kept(basis) > kept(other)
-
-
-def test_of_fewer_heads_the_strongest_stay_whole() -> None:
-    users = [torch.cat([torch.randn(9, 4), 3 * torch.randn(9, 4), 2 * torch.randn(9, 4)], 1)]
-    basis = principal_in_heads(users, 8, 3, 2)
-    assert not basis[:4].any()  # the weakest head
-    assert not basis[4:8, 4:].any()
-    assert not basis[8:, :4].any()
-    torch.testing.assert_close(basis.T @ basis, torch.eye(8), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("maps", ["identity", "svd", "axis"])
-def test_a_wider_student_has_no_dead_channels(teacher_config: Config, maps: str) -> None:
-    torch.manual_seed(6)
-    teacher = teacher_config()
-    wider = StackOverride(d_model=24, feed_forward=48)
-    student = StudentShape(encoder=wider, decoder=wider).of(teacher)
-    config = GeneratorConfig.model_validate({"initialisation": {"maps": maps}})
-    generator = ParameterGenerator(teacher, student, Transformer(teacher).state_dict(), config)
-    weights = {
-        name: value.detach().requires_grad_() for name, value in generator.materialize().items()
-    }
-    ids = torch.randint(PAD + 1, 20, (6, 9))
-    functional_call(Transformer(student), weights, (ids, ids)).square().sum().backward()
-    for name, value in weights.items():
-        if value.dim() == 2 and "embedding" not in name:
-            dead = (value == 0) & (value.grad == 0)
-            assert not dead.any(), name
-
-
-def test_the_strongest_channels_are_selected() -> None:
-    users = [torch.tensor([[1.0, 3.0, 2.0, 4.0]]), torch.tensor([[1.0, 1.0, 5.0, 1.0]])]
-    chosen = selected(users, 2)
-    torch.testing.assert_close(chosen, torch.eye(4)[:, [2, 3]])
 
 
 @pytest.mark.parametrize("sharing", ["class", "subset", "stack"])

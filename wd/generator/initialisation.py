@@ -45,6 +45,7 @@ class WidthStart:
         self._mixed = mixed
         self._shapes = teacher, student
         self._bases: dict[str, Tensor] = {}
+        self._heads: dict[str, list[int]] = {}
 
     def __call__(self, weights: WeightClass, dimension: int) -> Tensor:
         """Return the start [A, a] for one dimension (0: output) of a class."""
@@ -66,23 +67,42 @@ class WidthStart:
     def _basis(self, axis: str, columns: int) -> Tensor:
         """Return one basis [A, a] for all the weights along an axis."""
         if axis not in self._bases:
-            users = [
-                _rows(self._mixed[each.name], dimension)
-                for each in self._classes
-                for dimension, name in enumerate(each.axes)
-                if name == axis and len(each.axes) == 2
-            ]
-            self._bases[axis] = self._fitted(axis, users, columns)
+            self._bases[axis] = self._fitted(axis, self._users(axis), columns)
         return self._bases[axis]
 
+    def _users(self, axis: str) -> list[Tensor]:
+        """Return the matrices along an axis, as rows [N, A]."""
+        return [
+            _rows(self._mixed[each.name], dimension)
+            for each in self._classes
+            for dimension, name in enumerate(each.axes)
+            if name == axis and len(each.axes) == 2
+        ]
+
     def _fitted(self, axis: str, users: list[Tensor], columns: int) -> Tensor:
-        stack, _, kind = axis.rpartition(".")
+        block, _, kind = axis.rpartition(".")
         if kind == "inner":
             return selected(users, columns)
         if kind == "model":
             return principal(users, columns)
-        heads = [getattr(shape, stack.partition(".")[0]).heads for shape in self._shapes]
-        return principal_in_heads(users, columns, *heads)
+        stack = block.partition(".")[0]
+        heads, fewer = (getattr(shape, stack).heads for shape in self._shapes)
+        size, smaller = users[0].shape[1] // heads, columns // fewer
+        if fewer > heads or smaller > size:  # the student's heads cannot be parts of the teacher's
+            return principal(users, columns)
+        return principal_in_heads(users, self._ranked(block, heads)[:fewer], size, smaller)
+
+    def _ranked(self, block: str, heads: int) -> list[int]:
+        """Return an attention block's heads, the strongest first.
+
+        There is one ranking for queries and values: a head that reads with another's queries
+        would be neither.
+        """
+        if block not in self._heads:
+            users = [*self._users(f"{block}.queries"), *self._users(f"{block}.values")]
+            norms = [torch.stack([part.norm() for part in user.chunk(heads, 1)]) for user in users]
+            self._heads[block] = _strongest(torch.stack(norms, 1))
+        return self._heads[block]
 
 
 def widened(rows: int, columns: int, kind: str) -> Tensor:
@@ -110,21 +130,19 @@ def principal(users: Sequence[Tensor], columns: int) -> Tensor:
     return vectors.flip(1)[:, :columns]
 
 
-def principal_in_heads(users: Sequence[Tensor], columns: int, heads: int, fewer: int) -> Tensor:
-    """Return a basis [A, a] that mixes channels within an attention head only.
+def principal_in_heads(
+    users: Sequence[Tensor], kept: Sequence[int], size: int, smaller: int
+) -> Tensor:
+    """Return a basis [A, a] of the kept attention heads, each of which stays by itself.
 
-    Of the teacher's heads the student keeps the strongest. Where it has more or larger ones, one
-    basis over all channels is the best that there is.
+    Of every head's `size` channels it makes `smaller`; heads keep their order.
     """
-    size = columns // fewer
-    if fewer > heads or size > users[0].shape[1] // heads:
-        return principal(users, columns)
-    blocks = list(zip(*(user.chunk(heads, dim=1) for user in users), strict=True))
-    kept = _strongest([torch.stack([part.norm() for part in block]) for block in blocks])[:fewer]
-    basis = [torch.zeros(len(blocks), users[0].shape[1] // heads, size) for _ in range(fewer)]
+    basis = torch.zeros(users[0].shape[1], len(kept) * smaller)
     for student_head, teacher_head in enumerate(sorted(kept)):
-        basis[student_head][teacher_head] = principal(list(blocks[teacher_head]), size)
-    return torch.cat([block.flatten(0, 1) for block in basis], 1)
+        rows = slice(teacher_head * size, (teacher_head + 1) * size)
+        columns = slice(student_head * smaller, (student_head + 1) * smaller)
+        basis[rows, columns] = principal([user[:, rows] for user in users], smaller)
+    return basis
 
 
 def selected(users: Sequence[Tensor], columns: int) -> Tensor:
@@ -134,12 +152,12 @@ def selected(users: Sequence[Tensor], columns: int) -> Tensor:
     left out but not mixed.
     """
     norms = torch.stack([user.norm(dim=0) for user in users], 1)
-    return torch.eye(len(norms))[:, _strongest(list(norms))[:columns]]
+    return torch.eye(len(norms))[:, _strongest(norms)[:columns]]
 
 
-def _strongest(norms: Sequence[Tensor]) -> list[int]:
-    """Return numbers of channels or heads, by the product of their norms [users], largest first."""
-    products = torch.stack(list(norms)).log().sum(1)
+def _strongest(norms: Tensor) -> list[int]:
+    """Return channels or heads by the product of their norms [them, users], largest first."""
+    products = norms.log().sum(1)
     return list(products.argsort(descending=True, stable=True).tolist())
 
 
