@@ -10,6 +10,7 @@ from torch import Tensor
 from wd.config import GeneratorConfig, GroupingConfig, ModelConfig, StackOverride, StudentShape
 from wd.data.schema import PAD
 from wd.errors import ConfigError
+from wd.generator.choices import MapKeys, map_keys
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import weight_classes
 from wd.generator.transform import Direct, Elementwise, Gated
@@ -80,6 +81,46 @@ def test_a_shallower_student_starts_with_the_chosen_layers(
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+STACKS = [{}, {"d_model": 8}, {"feed_forward": 12}, {"layers": 2}, {"layers": 2, "d_model": 8}]
+
+
+@pytest.mark.parametrize("sharing", ["class", "subset", "stack"])
+@pytest.mark.parametrize("width_maps", ["changed_classes", "mixing_axes", "changed_axes", "all"])
+def test_a_bias_goes_where_its_weights_outputs_go(
+    teacher_config: Config, sharing: str, width_maps: str
+) -> None:
+    """Also where it keeps its shape while its weight's inputs do not."""
+    teacher = teacher_config()
+    grouping = GroupingConfig.model_validate({"sharing": sharing, "width_maps": width_maps})
+    for encoder, decoder in product(STACKS, repeat=2):
+        shape = StudentShape.model_validate({"encoder": encoder, "decoder": decoder})
+        classes = weight_classes(teacher, shape.of(teacher), grouping)
+        keys = {each.name: map_keys(each, grouping) for each in classes}
+        for bias in (each for each in classes if each.part == "biases"):
+            weight = keys[bias.name.removesuffix("bias") + "weight"]
+            assert keys[bias.name].output == weight.output, (encoder, decoder, bias.name)
+            assert bool(keys[bias.name].layer) == bool(weight.layer)
+            assert keys[bias.name].input is None
+
+
+def test_a_weight_that_keeps_shape_and_depth_has_no_maps_nor_has_its_bias(
+    teacher_config: Config,
+) -> None:
+    teacher = teacher_config()
+    shape = StudentShape(encoder=StackOverride(d_model=8), decoder=StackOverride(feed_forward=12))
+    classes = weight_classes(teacher, shape.of(teacher), GroupingConfig())
+    mapped = {each.name for each in classes if map_keys(each, GroupingConfig()) != MapKeys()}
+    within = {name for name in mapped if name.startswith("decoder.")}
+    assert within == {
+        f"decoder.{module}.{tensor}"
+        for module in (
+            *("cross_attention.key", "cross_attention.value"),
+            *("feed_forward.inner", "feed_forward.outer"),
+        )
+        for tensor in ("weight", "bias")
+    }
 
 
 @pytest.mark.parametrize("sharing", ["class", "subset", "stack"])

@@ -67,7 +67,7 @@ def naive(generator: ParameterGenerator, each: WeightClass, teacher: Tensor, sub
 
 @pytest.mark.parametrize("sharing", SHARING)
 @pytest.mark.parametrize("layer_map", ["plain", "factored"])
-@pytest.mark.parametrize("name", ["tiny", "uneven", "both"])
+@pytest.mark.parametrize("name", ["tiny", "uneven", "both", "thin"])
 def test_equals_the_formula_written_naively(
     build: Build, sharing: str, layer_map: str, name: str
 ) -> None:
@@ -120,7 +120,7 @@ def test_without_maps_one_parameter_moves_as_gate_and_shift_do(
 @pytest.mark.parametrize("sharing", SHARING)
 def test_parameters_lie_in_memory_as_checkpoints_hold_them(build: Build, sharing: str) -> None:
     """Fused optimisers walk through parameters and their moments by address."""
-    for name in ("tiny", "uneven", "both"):
+    for name in ("tiny", "uneven", "both", "thin"):
         assert all(each.is_contiguous() for each in build(name, {"sharing": sharing}).parameters())
 
 

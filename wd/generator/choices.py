@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from wd.config import GroupingConfig, ModelConfig
 from wd.config.generation import Part
 from wd.errors import ConfigError
-from wd.generator.grouping import WeightClass, weight_classes
+from wd.generator.grouping import WeightClass, weight_classes, weight_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def map_keys(weights: WeightClass, grouping: GroupingConfig) -> MapKeys:
     if grouping.sharing == "stack":
         layer, axes = weights.stack, tuple(axis.replace(".", "/") for axis in weights.axes)
     else:
-        layer, axes = weights.key, (f"{_producer(weights)}/output", f"{weights.key}/input")
+        producer = weight_of(weights.name).replace(".", "/")
+        layer, axes = weights.key, (f"{producer}/output", f"{weights.key}/input")
     if weights.kind == "gain":  # a gain's axis is a basis' square, so it is shared with none
         axes = (f"{weights.key}/output",)
     mapped = _mapped_axes(weights, grouping.width_maps)
@@ -68,11 +69,6 @@ def map_keys(weights: WeightClass, grouping: GroupingConfig) -> MapKeys:
         output=axes[0] if mapped[0] and weights.kind != "embedding" else None,
         input=axes[1] if len(weights.axes) == 2 and mapped[1] else None,
     )
-
-
-def _producer(weights: WeightClass) -> str:
-    """Return the key of the weight whose outputs a bias is added to, else the class's own."""
-    return weights.key.removesuffix("bias") + "weight" if weights.part == "biases" else weights.key
 
 
 def _mapped_axes(weights: WeightClass, chosen: str) -> list[bool]:
