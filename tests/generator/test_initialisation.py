@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import functional_call
 
-from wd.config import GeneratorConfig, ModelConfig, StackOverride, StudentShape
+from wd.config import GeneratorConfig, ModelConfig, StackOverride, StackShape, StudentShape
 from wd.data.schema import PAD
 from wd.generator.generator import ParameterGenerator
 from wd.generator.initialisation import principal, principal_in_heads, selected
@@ -64,6 +64,56 @@ def test_the_principal_basis_is_the_best_projection() -> None:
     for _ in range(20):
         other, _ = torch.linalg.qr(torch.randn(10, 4))
         assert kept(basis) > kept(other)
+
+
+def test_the_principal_basis_is_exact_to_the_last_bit_of_its_users() -> None:
+    torch.manual_seed(4)
+    users = [torch.randn(300, 40), torch.randn(200, 40)]
+    exact = principal([user.double() for user in users], 20)
+    assert torch.equal(principal(users, 20), exact.float())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 7, 40])
+def test_a_basis_vectors_greatest_entry_is_positive(channels: int) -> None:
+    torch.manual_seed(channels)
+    basis = principal([torch.randn(60, channels)], channels)
+    assert (basis.gather(0, basis.abs().argmax(0, keepdim=True)) > 0).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_of_several_greatest_entries_the_first_is_positive(sign: int) -> None:
+    basis = principal([sign * torch.tensor([[0.0, 1, -1, -1, 1]])], 1)
+    torch.testing.assert_close(basis, torch.tensor([[0.0, 0.5, -0.5, -0.5, 0.5]]).T)
+
+
+@pytest.mark.parametrize(
+    ("width", "narrower", "maps"),
+    [(96, 64, "axis"), (128, 48, "svd"), (128, 64, "axis"), (512, 256, "axis")],
+)
+def test_the_start_has_the_same_bits_on_any_number_of_threads(
+    width: int, narrower: int, maps: str
+) -> None:
+    encoder = StackShape(layers=1, d_model=8, heads=2, feed_forward=8)
+    decoder = StackShape(layers=2, d_model=width, heads=4, feed_forward=2 * width)
+    teacher = ModelConfig(
+        encoder=encoder, decoder=decoder, source_vocabulary=9, target_vocabulary=2000
+    )
+    tiny = StackOverride(layers=1, d_model=narrower, heads=2, feed_forward=2 * narrower)
+    student = StudentShape(decoder=tiny).of(teacher)
+    torch.manual_seed(5)
+    weights = Transformer(teacher).state_dict()
+    config = GeneratorConfig.model_validate({"initialisation": {"maps": maps}})
+    before, states = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            generator = ParameterGenerator(teacher, student, weights, config)
+            states.append({name: one.clone() for name, one in generator.state_dict().items()})
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for name, one in states[0].items():
+        assert torch.equal(one, states[1][name]), name
 
 
 def test_kept_heads_stay_whole() -> None:

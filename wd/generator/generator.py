@@ -10,6 +10,7 @@ from wd.generator.choices import MapKeys, choice, generable_classes, has_learned
 from wd.generator.grouping import WeightClass
 from wd.generator.layer_map import mix_layers
 from wd.generator.maps import MapSet, layer_map
+from wd.generator.threads import one_thread
 from wd.generator.transform import Direct, Elementwise, Gated, Transformation
 from wd.model.transformer import Transformer
 
@@ -23,6 +24,7 @@ class ParameterGenerator(nn.Module):
     """
 
     @torch.no_grad()
+    @one_thread()
     def __init__(
         self,
         teacher: ModelConfig,
@@ -32,6 +34,7 @@ class ParameterGenerator(nn.Module):
     ) -> None:
         """Build on the teacher's weights (a state dict of `teacher`'s shape, float32).
 
+        The start has the same bits however many threads torch may use.
         Raises ConfigError if this student cannot be generated from this teacher.
         """
         super().__init__()

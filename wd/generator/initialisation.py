@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from wd.config import ModelConfig
 from wd.generator.grouping import WeightClass
 
+TIED = 1 - 1e-6
+"""A share of a column's greatest entry from which on another counts as great."""
+
 SMALL = 1e-3
 """Below this |T|, T / tanh(T) is taken from its series, since 0 / 0 is undefined."""
 
@@ -122,12 +125,18 @@ def widened(rows: int, columns: int, kind: str) -> Tensor:
 def principal(users: Sequence[Tensor], columns: int) -> Tensor:
     """Return the orthonormal basis [A, a], a <= A, onto which weights [N, A] project best.
 
-    Every user counts alike, whatever its norm.
+    Every user counts alike, whatever its norm. A basis vector may as well have the other sign: its
+    greatest entry, of several the first, is positive.
     """
-    gram = sum(user.T @ user / user.square().sum().clamp_min(1e-12) for user in users)
-    assert isinstance(gram, Tensor)
+    channels = users[0].shape[1]
+    gram = torch.zeros(channels, channels, dtype=torch.float64)
+    for user in (each.double() for each in users):
+        gram += user.T @ user / user.square().sum().clamp_min(1e-12)
     _, vectors = torch.linalg.eigh(gram)
-    return vectors.flip(1)[:, :columns]
+    basis = vectors.flip(1)[:, :columns]
+    sizes = basis.abs()
+    greatest = (sizes >= TIED * sizes.amax(0)).int().argmax(0, keepdim=True)
+    return (basis * basis.gather(0, greatest).sign()).to(users[0].dtype)
 
 
 def principal_in_heads(

@@ -19,7 +19,9 @@ class Maps(NamedTuple):
     layers: Mapping[str, Callable[[], Tensor]]
     """Each returns a mixing matrix [S, L]."""
     widths: Mapping[str, Tensor]
-    """[C, teacher width, student width]."""
+    """[C, teacher width, student width], rounded as products under autocast take them."""
+    exact: Mapping[str, Tensor]
+    """The same, not rounded."""
 
 
 def product_dtype(tensor: Tensor) -> torch.dtype:
@@ -65,8 +67,9 @@ class MapSet(nn.Module):
 
     def by_key(self) -> Maps:
         """Return the maps that transformations look up, rounded once for all that share them."""
-        widths = {key: maps.to(product_dtype(maps)) for key, maps in self.width_maps.items()}
-        return Maps(dict(self.layer_maps.items()), widths)
+        exact = dict(self.width_maps.items())
+        widths = {key: maps.to(product_dtype(maps)) for key, maps in exact.items()}
+        return Maps(dict(self.layer_maps.items()), widths, exact)
 
     def _add_width_maps(self, each: WeightClass, start: WidthStart) -> None:
         keys = self.keys[each.name]

@@ -54,14 +54,13 @@ class Transformation(nn.Module):
         self.register_buffer("teacher", instances, persistent=False)
 
     def mapped(self, maps: Maps, rows: Tensor | None = None) -> Tensor:
-        """Return T: [S, o, i], or [S, o] for vectors."""
+        """Return T: [S, o, i], or [S, o] for vectors, which no product rounds."""
+        if self.teacher.dim() == 2:
+            with torch.autocast(self.teacher.device.type, enabled=False):
+                return self._mapped_vectors(maps)
         t, keys = _rows(self._multiplied(), rows), self._keys
         if keys.layer is not None:
             t = mix_layers(maps.layers[keys.layer](), t)
-        if t.dim() == 2:
-            if keys.output is None:
-                return t
-            return _through(t[:, None], maps.widths[keys.output])[:, 0]
         if keys.input is not None and self._input_first:
             t = _through(t, maps.widths[keys.input])
         if keys.output is not None:
@@ -76,6 +75,14 @@ class Transformation(nn.Module):
         They have the teacher's precision also where autocast rounds the maps' products.
         """
         return _apart(self.mapped(maps, rows).to(self.teacher.dtype))
+
+    def _mapped_vectors(self, maps: Maps) -> Tensor:
+        t, keys = self.teacher, self._keys
+        if keys.layer is not None:
+            t = mix_layers(maps.layers[keys.layer](), t)
+        if keys.output is None:
+            return t
+        return _through(t[:, None], maps.exact[keys.output])[:, 0]
 
     def _multiplied(self) -> Tensor:
         """Return the teacher as products take it, rounded once for all steps."""
