@@ -45,13 +45,14 @@ def logits(config: ModelConfig, weights: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("width_maps", ["changed_axes", "all"])
 @pytest.mark.parametrize("maps", ["identity", "svd", "axis"])
+@pytest.mark.parametrize("gate", ["exact", "shift"])
 def test_the_teachers_own_shape_starts_with_the_teachers_logits(
-    teacher_config: Config, width_maps: str, maps: str
+    teacher_config: Config, width_maps: str, maps: str, gate: str
 ) -> None:
     teacher = teacher_config()
     weights = Transformer(teacher).state_dict()
     config = GeneratorConfig.model_validate(
-        {"grouping": {"width_maps": width_maps}, "initialisation": {"maps": maps, "gate": "exact"}}
+        {"grouping": {"width_maps": width_maps}, "initialisation": {"maps": maps, "gate": gate}}
     )
     generated = ParameterGenerator(teacher, teacher, weights, config).materialize()
     torch.testing.assert_close(
@@ -184,6 +185,26 @@ def test_whose_gates_are_learned(build: Build, chosen: str) -> None:
         else:
             assert isinstance(part, Elementwise)
             assert (part.scale is not None) == (vector or chosen == "all")
+
+
+@pytest.mark.parametrize("gates", ["vectors", "all"])
+@pytest.mark.parametrize(
+    ("start", "is_t"), [("exact", True), ("shift", True), ("reference", False)]
+)
+def test_where_gate_and_shift_start(build: Build, start: str, is_t: bool, gates: str) -> None:
+    """At W = 1, which is stored where it is learned only, or where W alone makes S = T."""
+    generator = build("both", {"learned_gates": gates}, gate=start)
+    student, maps = generator.materialize(), generator.maps.by_key()
+    for each in generator.classes:
+        part = generator.parts[each.key]
+        assert isinstance(part, Gated)
+        t, made = part.mapped(maps), torch.stack([student[name] for name in each.student])
+        torch.testing.assert_close(made, t if is_t else t.tanh(), rtol=1e-6, atol=1e-7)
+        learned = gates == "all" or len(each.student_shape) == 1
+        assert (part.gate is None) == (start != "exact" and not learned)
+        if part.gate is not None:
+            assert bool((part.gate == 1).all()) == (start != "exact")
+        assert bool(part.shift.any()) == (start == "shift")
 
 
 @pytest.mark.parametrize("part", ["norms", "biases", "embeddings"])

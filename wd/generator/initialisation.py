@@ -25,11 +25,19 @@ Mixed = Mapping[str, Tensor]
 def gate(t: Tensor, choice: str) -> Tensor:
     """Return the start of W for the transformed weights T, of T's shape.
 
-    `reference`: ones. `exact`: T / tanh(T), so that tanh(T) * W + 0 is T.
+    `exact`: T / tanh(T), so that tanh(T) * W + 0 is T. Otherwise ones.
     """
-    if choice == "reference":
+    if choice != "exact":
         return torch.ones_like(t)
     return torch.where(t.abs() < SMALL, 1 + t.square() / 3, t / t.tanh())
+
+
+def shift(t: Tensor, choice: str) -> Tensor:
+    """Return the start of B for the transformed weights T, of T's shape.
+
+    `shift`: T - tanh(T), so that tanh(T) * 1 + B is T. Otherwise zeros.
+    """
+    return t - t.tanh() if choice == "shift" else torch.zeros_like(t)
 
 
 class WidthStart:

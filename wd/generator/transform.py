@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wd.generator.choices import MapKeys
-from wd.generator.initialisation import gate
+from wd.generator.initialisation import gate, shift
 from wd.generator.layer_map import mix_layers
 from wd.generator.maps import Maps, product_dtype
 
@@ -129,20 +129,25 @@ def _outputs_through(t: Tensor, maps: Tensor) -> Tensor:
 class Gated(Transformation):
     """S = tanh(T) * W + B."""
 
-    def __init__(
-        self, instances: Tensor, keys: MapKeys, maps: Maps, gate_start: str, *, learned_gate: bool
-    ) -> None:
-        """Build on maps at their start; W starts as `gate_start` says, B at zero.
+    gate: nn.Parameter | None
+    """W; None: it is 1 and not learned."""
 
-        A W that is not learned is a parameter without gradient: checkpoints hold it, since it
-        could not be made again once the maps have moved.
+    def __init__(
+        self, instances: Tensor, keys: MapKeys, maps: Maps, start: str, *, learned_gate: bool
+    ) -> None:
+        """Build on maps at their start; `start` says where W and B do.
+
+        A W that is neither learned nor 1 is a parameter without gradient: checkpoints hold it,
+        since it could not be made again once the maps have moved.
         """
         super().__init__(instances, keys, maps)
         self.teacher_rms = rms(instances)
         with torch.no_grad():
             t = self.mapped(maps).contiguous()
-        self.gate = nn.Parameter(gate(t, gate_start), requires_grad=learned_gate)
-        self.shift = nn.Parameter(torch.zeros_like(t))
+        self.gate = None
+        if learned_gate or start == "exact":
+            self.gate = nn.Parameter(gate(t, start), requires_grad=learned_gate)
+        self.shift = nn.Parameter(shift(t, start))
 
     def squashed(self, maps: Maps) -> Tensor:
         """Return tanh(T), of the student's shape."""
@@ -150,8 +155,10 @@ class Gated(Transformation):
 
     def forward(self, maps: Maps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """See `Transformation.forward`."""
-        gate, shift = _rows(self.gate, rows), _rows(self.shift, rows)
-        return _apart(torch.addcmul(shift, self.mapped(maps, rows).tanh(), gate))
+        squashed, shifts = self.mapped(maps, rows).tanh(), _rows(self.shift, rows)
+        if self.gate is None:
+            return _apart(shifts + squashed)
+        return _apart(torch.addcmul(shifts, squashed, _rows(self.gate, rows)))
 
 
 class Elementwise(Direct):
@@ -166,10 +173,10 @@ class Elementwise(Direct):
 
     scale: Tensor | None
 
-    def __init__(self, instances: Tensor, gate_start: str, *, learned_gate: bool) -> None:
-        """Start S where W (by `gate_start`) and B = 0 would start it."""
+    def __init__(self, instances: Tensor, start: str, *, learned_gate: bool) -> None:
+        """Start S where `start` would have W and B start it."""
         squashed = instances.tanh()
-        starts = squashed * gate(instances, gate_start)
+        starts = squashed * gate(instances, start) + shift(instances, start)
         scale = 1 + squashed.abs() if learned_gate else None
         super().__init__(starts if scale is None else starts / scale)
         self.teacher_rms = rms(instances)
