@@ -12,7 +12,7 @@ def everything(run: Run) -> dict[str, Artifact]:
     """
     from pipelines.stages.evaluation import evaluation
     from pipelines.stages.registry import registry
-    from wd.generator.sharing import check_generable
+    from wd.generator.choices import check_generable
 
     recipe = run.recipe  # before hours go into a teacher
     check_generable(recipe.teacher_model, recipe.student_model, recipe.generator.grouping)

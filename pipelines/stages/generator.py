@@ -7,9 +7,9 @@ from pipelines.stages.pseudo import pseudo_shards
 from pipelines.stages.teacher import teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
-from wd.generator.sharing import check_generable
+from wd.generator.choices import check_generable
 
-VERSION = 6
+VERSION = 7
 """Raise it when a default of `generator` changes, or what the same generator would give."""
 
 

@@ -9,8 +9,8 @@ from pipelines.stages.teacher import teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
 from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
+from wd.generator.choices import check_generable
 from wd.generator.grouping import stack_subsets
-from wd.generator.sharing import check_generable
 
 VERSION = 1
 """Raise it when the same start or data would give another student; the loop has its own."""

@@ -6,7 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from wd.config import ModelConfig, Recipe, TrainingConfig
-from wd.generator.sharing import check_generable, map_sizes, own_parameters
+from wd.generator.choices import check_generable, generable_classes
+from wd.generator.sizes import map_sizes, own_parameters
 from wd.model.sizes import (
     Quantization,
     count_parameters,
@@ -57,7 +58,7 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
 def generator_parts(recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
     """Return every class and every map of the recipe's generator, with their parameters."""
     grouping = recipe.generator.grouping
-    classes = check_generable(recipe.teacher_model, recipe.student_model, grouping)
+    classes = generable_classes(recipe.teacher_model, recipe.student_model, grouping)
     return {
         "classes": [
             {

@@ -31,7 +31,7 @@ from wd.config import Recipe, overridden
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import subset_bounds
-from wd.generator.initialisation import gate
+from wd.generator.initialisation import gate, shift
 from wd.model.transformer import Transformer
 from wd.training.loss import cross_entropy
 from wd.training.objective import Objective
@@ -101,7 +101,7 @@ class NaiveGenerator(nn.Module):
     """
 
     def __init__(
-        self, generator: ParameterGenerator, weights: Mapping[str, Tensor], gate_start: str
+        self, generator: ParameterGenerator, weights: Mapping[str, Tensor], start: str
     ) -> None:
         super().__init__()
         self.student, self.classes = generator.student, generator.classes
@@ -110,9 +110,9 @@ class NaiveGenerator(nn.Module):
             instances = torch.stack([weights[name] for name in each.teacher])
             self.register_buffer(each.key, instances, persistent=False)
         with torch.no_grad():
-            starts = [gate(t, gate_start) for _, t in self._instances()]
-        self.gates = nn.ParameterList(starts)
-        self.shifts = nn.ParameterList(map(torch.zeros_like, starts))
+            made = [t for _, t in self._instances()]
+            self.gates = nn.ParameterList(gate(t, start) for t in made)
+            self.shifts = nn.ParameterList(shift(t, start) for t in made)
 
     def materialize(self) -> dict[str, Tensor]:
         """See `ParameterGenerator.materialize`."""

@@ -16,6 +16,7 @@ STUDENTS = {
     "both": StudentShape(
         encoder=StackOverride(layers=3, d_model=12), decoder=StackOverride(layers=5, d_model=24)
     ),
+    "thin": StudentShape(encoder=StackOverride(d_model=8), decoder=StackOverride(feed_forward=12)),
     "same": StudentShape(),
 }
 

@@ -6,14 +6,13 @@ from itertools import product
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from wd.config import GeneratorConfig, GroupingConfig, ModelConfig, StackOverride, StudentShape
 from wd.data.schema import PAD
 from wd.errors import ConfigError
+from wd.generator.choices import MapKeys, map_keys
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import weight_classes
-from wd.generator.initialisation import principal, principal_in_heads, selected
 from wd.generator.transform import Direct, Elementwise, Gated
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
@@ -46,13 +45,14 @@ def logits(config: ModelConfig, weights: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("width_maps", ["changed_axes", "all"])
 @pytest.mark.parametrize("maps", ["identity", "svd", "axis"])
+@pytest.mark.parametrize("gate", ["exact", "shift"])
 def test_the_teachers_own_shape_starts_with_the_teachers_logits(
-    teacher_config: Config, width_maps: str, maps: str
+    teacher_config: Config, width_maps: str, maps: str, gate: str
 ) -> None:
     teacher = teacher_config()
     weights = Transformer(teacher).state_dict()
     config = GeneratorConfig.model_validate(
-        {"grouping": {"width_maps": width_maps}, "initialisation": {"maps": maps, "gate": "exact"}}
+        {"grouping": {"width_maps": width_maps}, "initialisation": {"maps": maps, "gate": gate}}
     )
     generated = ParameterGenerator(teacher, teacher, weights, config).materialize()
     torch.testing.assert_close(
@@ -75,7 +75,7 @@ def test_a_shallower_student_starts_with_the_chosen_layers(
     build: Build, layers: str, sharing: str, taken: list[int]
 ) -> None:
     generator = build("small", {"sharing": sharing}, maps="identity", layers=layers)
-    teacher = generator.with_tanh()["decoder." + QUERY].teacher
+    teacher = generator.formula_parts()["decoder." + QUERY].teacher
     torch.testing.assert_close(
         generator.materialize()[f"decoder.layers.1.{QUERY}"],
         teacher[taken].mean(0),
@@ -84,84 +84,44 @@ def test_a_shallower_student_starts_with_the_chosen_layers(
     )
 
 
-def test_one_basis_per_axis_loses_nothing_where_the_teacher_uses_no_more(
+STACKS = [{}, {"d_model": 8}, {"feed_forward": 12}, {"layers": 2}, {"layers": 2, "d_model": 8}]
+
+
+@pytest.mark.parametrize("sharing", ["class", "subset", "stack"])
+@pytest.mark.parametrize("width_maps", ["changed_classes", "mixing_axes", "changed_axes", "all"])
+def test_a_bias_goes_where_its_weights_outputs_go(
+    teacher_config: Config, sharing: str, width_maps: str
+) -> None:
+    """Also where it keeps its shape while its weight's inputs do not."""
+    teacher = teacher_config()
+    grouping = GroupingConfig.model_validate({"sharing": sharing, "width_maps": width_maps})
+    for encoder, decoder in product(STACKS, repeat=2):
+        shape = StudentShape.model_validate({"encoder": encoder, "decoder": decoder})
+        classes = weight_classes(teacher, shape.of(teacher), grouping)
+        keys = {each.name: map_keys(each, grouping) for each in classes}
+        for bias in (each for each in classes if each.part == "biases"):
+            weight = keys[bias.name.removesuffix("bias") + "weight"]
+            assert keys[bias.name].output == weight.output, (encoder, decoder, bias.name)
+            assert bool(keys[bias.name].layer) == bool(weight.layer)
+            assert keys[bias.name].input is None
+
+
+def test_a_weight_that_keeps_shape_and_depth_has_no_maps_nor_has_its_bias(
     teacher_config: Config,
 ) -> None:
-    """A teacher whose decoder really lives in half its channels becomes the narrow student.
-
-    Post-norm's and pre-norm's means and variances depend on the width, so only the products of
-    adjacent weights can be compared: what the attention reads and what the feed-forward computes.
-    """
-    torch.manual_seed(3)
-    teacher = teacher_config(decoder={"layers": 1, "d_model": 16, "heads": 2, "feed_forward": 12})
-    weights = {name: value.clone() for name, value in Transformer(teacher).state_dict().items()}
-    keep, _ = torch.linalg.qr(torch.randn(16, 8))
-    for name, shape in tensor_shapes(teacher).items():
-        if name.startswith(("decoder", "target", "output")) and len(shape) == 2:
-            reads = shape[1] == 16 and "output.weight" not in name and "cross" not in name
-            if reads or name.endswith("cross_attention.query.weight"):
-                weights[name] = weights[name] @ keep @ keep.T
-            if name.endswith(("attention.output.weight", "outer.weight")):
-                weights[name] = keep @ keep.T @ weights[name]
-    student = StudentShape(decoder=StackOverride(d_model=8)).of(teacher)
-    config = GeneratorConfig.model_validate({"initialisation": {"maps": "axis"}})
-    generated = ParameterGenerator(teacher, student, weights, config).materialize()
-
-    def feed_forward(of: dict[str, Tensor]) -> Tensor:
-        name = "decoder.layers.0.feed_forward"
-        inner = of["target_embedding.weight"] @ of[f"{name}.inner.weight"].T
-        return inner.relu() @ of[f"{name}.outer.weight"].T @ of["output_projection.weight"].T
-
-    torch.testing.assert_close(feed_forward(generated), feed_forward(weights), rtol=1e-3, atol=1e-4)
-
-
-def test_the_principal_basis_is_the_best_projection() -> None:
-    torch.manual_seed(4)
-    users = [torch.randn(30, 10), torch.randn(20, 10)]
-    basis = principal(users, 4)
-    torch.testing.assert_close(basis.T @ basis, torch.eye(4), rtol=1e-4, atol=1e-5)
-
-    def kept(projection: Tensor) -> float:
-        parts = [(u @ projection).square().sum() / u.square().sum() for u in users]
-        return float(sum(parts))
-
-    for _ in range(20):
-        other, _ = torch.linalg.qr(torch.randn(10, 4))
-        assert kept(basis) > kept(other)
-
-
-def test_of_fewer_heads_the_strongest_stay_whole() -> None:
-    users = [torch.cat([torch.randn(9, 4), 3 * torch.randn(9, 4), 2 * torch.randn(9, 4)], 1)]
-    basis = principal_in_heads(users, 8, 3, 2)
-    assert not basis[:4].any()  # the weakest head
-    assert not basis[4:8, 4:].any()
-    assert not basis[8:, :4].any()
-    torch.testing.assert_close(basis.T @ basis, torch.eye(8), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("maps", ["identity", "svd", "axis"])
-def test_a_wider_student_has_no_dead_channels(teacher_config: Config, maps: str) -> None:
-    torch.manual_seed(6)
     teacher = teacher_config()
-    wider = StackOverride(d_model=24, feed_forward=48)
-    student = StudentShape(encoder=wider, decoder=wider).of(teacher)
-    config = GeneratorConfig.model_validate({"initialisation": {"maps": maps}})
-    generator = ParameterGenerator(teacher, student, Transformer(teacher).state_dict(), config)
-    weights = {
-        name: value.detach().requires_grad_() for name, value in generator.materialize().items()
+    shape = StudentShape(encoder=StackOverride(d_model=8), decoder=StackOverride(feed_forward=12))
+    classes = weight_classes(teacher, shape.of(teacher), GroupingConfig())
+    mapped = {each.name for each in classes if map_keys(each, GroupingConfig()) != MapKeys()}
+    within = {name for name in mapped if name.startswith("decoder.")}
+    assert within == {
+        f"decoder.{module}.{tensor}"
+        for module in (
+            *("cross_attention.key", "cross_attention.value"),
+            *("feed_forward.inner", "feed_forward.outer"),
+        )
+        for tensor in ("weight", "bias")
     }
-    ids = torch.randint(PAD + 1, 20, (6, 9))
-    functional_call(Transformer(student), weights, (ids, ids)).square().sum().backward()
-    for name, value in weights.items():
-        if value.dim() == 2 and "embedding" not in name:
-            dead = (value == 0) & (value.grad == 0)
-            assert not dead.any(), name
-
-
-def test_the_strongest_channels_are_selected() -> None:
-    users = [torch.tensor([[1.0, 3.0, 2.0, 4.0]]), torch.tensor([[1.0, 1.0, 5.0, 1.0]])]
-    chosen = selected(users, 2)
-    torch.testing.assert_close(chosen, torch.eye(4)[:, [2, 3]])
 
 
 @pytest.mark.parametrize("sharing", ["class", "subset", "stack"])
@@ -227,6 +187,26 @@ def test_whose_gates_are_learned(build: Build, chosen: str) -> None:
             assert (part.scale is not None) == (vector or chosen == "all")
 
 
+@pytest.mark.parametrize("gates", ["vectors", "all"])
+@pytest.mark.parametrize(
+    ("start", "is_t"), [("exact", True), ("shift", True), ("reference", False)]
+)
+def test_where_gate_and_shift_start(build: Build, start: str, is_t: bool, gates: str) -> None:
+    """At W = 1, which is stored where it is learned only, or where W alone makes S = T."""
+    generator = build("both", {"learned_gates": gates}, gate=start)
+    student, maps = generator.materialize(), generator.maps.by_key()
+    for each in generator.classes:
+        part = generator.parts[each.key]
+        assert isinstance(part, Gated)
+        t, made = part.mapped(maps), torch.stack([student[name] for name in each.student])
+        torch.testing.assert_close(made, t if is_t else t.tanh(), rtol=1e-6, atol=1e-7)
+        learned = gates == "all" or len(each.student_shape) == 1
+        assert (part.gate is None) == (start != "exact" and not learned)
+        if part.gate is not None:
+            assert bool((part.gate == 1).all()) == (start != "exact")
+        assert bool(part.shift.any()) == (start == "shift")
+
+
 @pytest.mark.parametrize("part", ["norms", "biases", "embeddings"])
 @pytest.mark.parametrize(
     ("choice", "layers"), [("fresh", "spread"), *product(["copied"], ["spread", "last", "mean"])]
@@ -268,7 +248,7 @@ def test_the_reference_preset_is_the_published_code(teacher_config: Config) -> N
     weights = Transformer(teacher).state_dict()
     config = GeneratorConfig.model_validate({"preset": "reference"})
     generator = ParameterGenerator(teacher, student, weights, config)
-    parts = generator.with_tanh()
+    parts = generator.formula_parts()
     assert torch.equal(parts[INNER].gate, torch.ones_like(parts[INNER].gate))
     assert not parts[INNER].shift.any()
     assert "output_projection.weight" not in parts

@@ -31,7 +31,7 @@ def test_saturation_is_the_share_beyond_the_threshold(build: Build) -> None:
     assert class_figures(generator, optimizer)[VALUE]["saturated"] < 0.01
     with torch.no_grad():
         generator.maps.width_maps[generator.maps.keys[VALUE].input] *= 1e4
-    squashed = generator.with_tanh()[VALUE].squashed(generator.maps.by_key())
+    squashed = generator.formula_parts()[VALUE].squashed(generator.maps.by_key())
     share = float((squashed.abs() > SATURATED).float().mean())
     assert class_figures(generator, optimizer)[VALUE]["saturated"] == share > 0.9
 
@@ -40,7 +40,7 @@ def test_the_gradient_norm_is_that_of_the_step(build: Build) -> None:
     generator = build("tiny")
     optimizer = adam(generator)
     sum(weight.square().sum() for weight in generator.materialize().values()).backward()
-    part = generator.with_tanh()[VALUE]
+    part = generator.formula_parts()[VALUE]
     expected = (
         sum(float(one.grad.square().sum()) for one in part.parameters() if one.grad is not None)
         ** 0.5

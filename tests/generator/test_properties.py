@@ -77,7 +77,7 @@ GENERATORS = st.fixed_dictionaries(
             {
                 "maps": st.sampled_from(["xavier", "identity", "svd", "axis"]),
                 "layers": st.sampled_from(["mean", "first", "middle", "last", "spread"]),
-                "gate": st.sampled_from(["reference", "exact"]),
+                "gate": st.sampled_from(["reference", "exact", "shift"]),
             }
         ),
     }

@@ -8,8 +8,8 @@ from tune_spaces.grouping import composition
 from wd.config import Recipe, overridden, validated
 from wd.distributed.points import Point, draw
 from wd.errors import ConfigError
+from wd.generator.choices import generable_classes
 from wd.generator.grouping import subset_sizes
-from wd.generator.sharing import check_generable
 
 STACK = {"layers": 4, "d_model": 24, "heads": 6, "feed_forward": 32}
 PLAIN = {
@@ -65,7 +65,7 @@ def test_every_point_is_a_student_that_can_be_generated(case: str, names: list[s
             given = getattr(changed.generator.grouping, f"{stack}_subsets")
             assert sum(subset_sizes(stack, teacher, student, given)) > 0
         if number % 20 == 0:  # the whole check is slow
-            assert check_generable(teacher, student, changed.generator.grouping)
+            assert generable_classes(teacher, student, changed.generator.grouping)
 
 
 def test_at_most_one_part_is_not_generated_and_copied_where_all_widths_are_kept() -> None:
@@ -77,7 +77,7 @@ def test_at_most_one_part_is_not_generated_and_copied_where_all_widths_are_kept(
     assert copied
     for point in copied:
         changed = overridden(CASES["plain"], point)
-        assert check_generable(
+        assert generable_classes(
             changed.teacher_model, changed.student_model, changed.generator.grouping
         )
 

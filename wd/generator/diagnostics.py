@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from wd.generator.generator import ParameterGenerator
-from wd.generator.transform import Elementwise, Gated, Maps, rms
+from wd.generator.maps import Maps
+from wd.generator.transform import Elementwise, Gated, rms
 
 SATURATED = 0.95
 """Beyond this |tanh(T)| less than a tenth of the gradient gets through to the maps."""
@@ -27,7 +28,7 @@ def class_figures(
             "gradient_norm": _gradient_norm(part, optimizer),
         }
         | ({"saturated": _saturated(part, maps)} if isinstance(part, Gated) else {})
-        for name, part in generator.with_tanh().items()
+        for name, part in generator.formula_parts().items()
     }
 
 

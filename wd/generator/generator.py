@@ -1,15 +1,16 @@
 """The parameter generator: a student's weights as a learned function of its teacher's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from wd.config import GeneratorConfig, ModelConfig
+from wd.generator.choices import MapKeys, choice, generable_classes, has_learned_gate, is_linear
 from wd.generator.grouping import WeightClass
-from wd.generator.layer_map import LayerMap, mix_layers
-from wd.generator.map_set import MapSet
-from wd.generator.sharing import MapKeys, check_generable, choice, has_learned_gate, is_linear
+from wd.generator.layer_map import mix_layers
+from wd.generator.maps import MapSet, layer_map
+from wd.generator.threads import one_thread
 from wd.generator.transform import Direct, Elementwise, Gated, Transformation
 from wd.model.transformer import Transformer
 
@@ -22,6 +23,8 @@ class ParameterGenerator(nn.Module):
     checkpoint is loaded into a generator built on the same teacher.
     """
 
+    @torch.no_grad()
+    @one_thread()
     def __init__(
         self,
         teacher: ModelConfig,
@@ -31,21 +34,26 @@ class ParameterGenerator(nn.Module):
     ) -> None:
         """Build on the teacher's weights (a state dict of `teacher`'s shape, float32).
 
+        The start has the same bits however many threads torch may use.
         Raises ConfigError if this student cannot be generated from this teacher.
         """
         super().__init__()
         self.student = student
-        self.classes = check_generable(teacher, student, config.grouping)
-        self.maps = MapSet(self.classes, weights, teacher, student, config)
+        self.classes = generable_classes(teacher, student, config.grouping)
+        instances = {
+            each.name: torch.stack([weights[name] for name in each.teacher])
+            for each in self.classes
+        }
+        self.maps = MapSet(self.classes, instances, teacher, student, config)
         choices = {each.name: choice(each, config.grouping) for each in self.classes}
         fresh = Transformer(student).state_dict() if "fresh" in choices.values() else {}
         self.parts = nn.ModuleDict()
         for each in self.classes:
             part: nn.Module
             if choices[each.name] == "generated":
-                part = self._generated(each, weights, config)
-            elif choices[each.name] == "copied":
-                part = Direct(_copied(each, weights, config))
+                part = self._generated(each, instances[each.name], config)
+            elif choices[each.name] == "copied":  # from the layers that those mapped start from
+                part = Direct(mix_layers(layer_map(each, config)(), instances[each.name]))
             else:
                 part = Direct([fresh[name] for name in each.student])
             self.parts[each.key] = part
@@ -70,15 +78,14 @@ class ParameterGenerator(nn.Module):
 
     forward = materialize
 
-    def with_tanh(self) -> dict[str, Gated | Elementwise]:
-        """Return class name -> part, of the classes with a tanh."""
+    def formula_parts(self) -> dict[str, Gated | Elementwise]:
+        """Return class name -> part, of the classes that S = tanh(T) * W + B makes."""
         parts = zip(self.classes, self.parts.values(), strict=True)
         return {each.name: part for each, part in parts if isinstance(part, Gated | Elementwise)}
 
     def _generated(
-        self, each: WeightClass, weights: Mapping[str, Tensor], config: GeneratorConfig
+        self, each: WeightClass, instances: Tensor, config: GeneratorConfig
     ) -> nn.Module:
-        instances = torch.stack([weights[name] for name in each.teacher])
         keys, maps, start = self.maps.keys[each.name], self.maps.by_key(), config.initialisation
         if is_linear(each, config.grouping):
             return Transformation(instances, keys, maps)
@@ -86,17 +93,3 @@ class ParameterGenerator(nn.Module):
         if keys == MapKeys():
             return Elementwise(instances, start.gate, learned_gate=learned_gate)
         return Gated(instances, keys, maps, start.gate, learned_gate=learned_gate)
-
-
-@torch.no_grad()
-def _copied(
-    each: WeightClass, weights: Mapping[str, Tensor], config: GeneratorConfig
-) -> Sequence[Tensor]:
-    """Return the student's instances: of the layers that those which are mapped start from."""
-    layer_map = LayerMap(
-        each.subsets,
-        shared=config.grouping.sharing != "subset",
-        start=config.initialisation.layers,
-        factored=False,
-    )
-    return mix_layers(layer_map(), torch.stack([weights[name] for name in each.teacher])).unbind()

@@ -36,6 +36,9 @@ class WeightClass:
     """How many adjacent teacher instances make each student instance; they sum to all of them."""
     teacher_shape: Shape
     student_shape: Shape
+    agrees: bool
+    """Whether shape and depth agree, so that no maps are needed. Of a bias: whether its weight's
+    do, since it goes through its weight's output map."""
 
     @property
     def key(self) -> str:
@@ -55,11 +58,6 @@ class WeightClass:
         if self.kind == "matrix":
             return None
         return "biases" if is_bias(self.name) else "norms"
-
-    @property
-    def agrees(self) -> bool:
-        """Whether shape and depth agree, so that no maps are needed."""
-        return self.teacher_shape == self.student_shape and set(self.subsets) == {1}
 
 
 def weight_classes(
@@ -83,6 +81,7 @@ def weight_classes(
             stack, _, rest = role.partition(".")
             covered = subsets[stack]
             sources = tuple(f"{stack}.layers.{layer}.{rest}" for layer in range(sum(covered)))
+        weights = teacher_shapes[weight_of(sources[0])], student_shapes[weight_of(names[0])]
         classes.append(
             WeightClass(
                 name=role,
@@ -93,9 +92,15 @@ def weight_classes(
                 subsets=covered,
                 teacher_shape=teacher_shapes[sources[0]],
                 student_shape=student_shapes[names[0]],
+                agrees=weights[0] == weights[1] and set(covered) == {1},
             )
         )
     return classes
+
+
+def weight_of(name: str) -> str:
+    """Return the weight to whose outputs a bias is added; of anything else its own name."""
+    return name.removesuffix("bias") + "weight" if is_bias(name) else name
 
 
 def stack_subsets(

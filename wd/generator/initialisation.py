@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from wd.config import ModelConfig
 from wd.generator.grouping import WeightClass
 
+TIED = 1 - 1e-6
+"""A share of a column's greatest entry from which on another counts as great."""
+
 SMALL = 1e-3
 """Below this |T|, T / tanh(T) is taken from its series, since 0 / 0 is undefined."""
 
@@ -22,11 +25,19 @@ Mixed = Mapping[str, Tensor]
 def gate(t: Tensor, choice: str) -> Tensor:
     """Return the start of W for the transformed weights T, of T's shape.
 
-    `reference`: ones. `exact`: T / tanh(T), so that tanh(T) * W + 0 is T.
+    `exact`: T / tanh(T), so that tanh(T) * W + 0 is T. Otherwise ones.
     """
-    if choice == "reference":
+    if choice != "exact":
         return torch.ones_like(t)
     return torch.where(t.abs() < SMALL, 1 + t.square() / 3, t / t.tanh())
+
+
+def shift(t: Tensor, choice: str) -> Tensor:
+    """Return the start of B for the transformed weights T, of T's shape.
+
+    `shift`: T - tanh(T), so that tanh(T) * 1 + B is T. Otherwise zeros.
+    """
+    return t - t.tanh() if choice == "shift" else torch.zeros_like(t)
 
 
 class WidthStart:
@@ -45,6 +56,7 @@ class WidthStart:
         self._mixed = mixed
         self._shapes = teacher, student
         self._bases: dict[str, Tensor] = {}
+        self._heads: dict[str, list[int]] = {}
 
     def __call__(self, weights: WeightClass, dimension: int) -> Tensor:
         """Return the start [A, a] for one dimension (0: output) of a class."""
@@ -66,23 +78,42 @@ class WidthStart:
     def _basis(self, axis: str, columns: int) -> Tensor:
         """Return one basis [A, a] for all the weights along an axis."""
         if axis not in self._bases:
-            users = [
-                _rows(self._mixed[each.name], dimension)
-                for each in self._classes
-                for dimension, name in enumerate(each.axes)
-                if name == axis and len(each.axes) == 2
-            ]
-            self._bases[axis] = self._fitted(axis, users, columns)
+            self._bases[axis] = self._fitted(axis, self._users(axis), columns)
         return self._bases[axis]
 
+    def _users(self, axis: str) -> list[Tensor]:
+        """Return the matrices along an axis, as rows [N, A]."""
+        return [
+            _rows(self._mixed[each.name], dimension)
+            for each in self._classes
+            for dimension, name in enumerate(each.axes)
+            if name == axis and len(each.axes) == 2
+        ]
+
     def _fitted(self, axis: str, users: list[Tensor], columns: int) -> Tensor:
-        stack, _, kind = axis.rpartition(".")
+        block, _, kind = axis.rpartition(".")
         if kind == "inner":
             return selected(users, columns)
         if kind == "model":
             return principal(users, columns)
-        heads = [getattr(shape, stack.partition(".")[0]).heads for shape in self._shapes]
-        return principal_in_heads(users, columns, *heads)
+        stack = block.partition(".")[0]
+        heads, fewer = (getattr(shape, stack).heads for shape in self._shapes)
+        size, smaller = users[0].shape[1] // heads, columns // fewer
+        if fewer > heads or smaller > size:  # the student's heads cannot be parts of the teacher's
+            return principal(users, columns)
+        return principal_in_heads(users, self._ranked(block, heads)[:fewer], size, smaller)
+
+    def _ranked(self, block: str, heads: int) -> list[int]:
+        """Return an attention block's heads, the strongest first.
+
+        There is one ranking for queries and values: a head that reads with another's queries
+        would be neither.
+        """
+        if block not in self._heads:
+            users = [*self._users(f"{block}.queries"), *self._users(f"{block}.values")]
+            norms = [torch.stack([part.norm() for part in user.chunk(heads, 1)]) for user in users]
+            self._heads[block] = _strongest(torch.stack(norms, 1))
+        return self._heads[block]
 
 
 def widened(rows: int, columns: int, kind: str) -> Tensor:
@@ -102,29 +133,33 @@ def widened(rows: int, columns: int, kind: str) -> Tensor:
 def principal(users: Sequence[Tensor], columns: int) -> Tensor:
     """Return the orthonormal basis [A, a], a <= A, onto which weights [N, A] project best.
 
-    Every user counts alike, whatever its norm.
+    Every user counts alike, whatever its norm. A basis vector may as well have the other sign: its
+    greatest entry, of several the first, is positive.
     """
-    gram = sum(user.T @ user / user.square().sum().clamp_min(1e-12) for user in users)
-    assert isinstance(gram, Tensor)
+    channels = users[0].shape[1]
+    gram = torch.zeros(channels, channels, dtype=torch.float64)
+    for user in (each.double() for each in users):
+        gram += user.T @ user / user.square().sum().clamp_min(1e-12)
     _, vectors = torch.linalg.eigh(gram)
-    return vectors.flip(1)[:, :columns]
+    basis = vectors.flip(1)[:, :columns]
+    sizes = basis.abs()
+    greatest = (sizes >= TIED * sizes.amax(0)).int().argmax(0, keepdim=True)
+    return (basis * basis.gather(0, greatest).sign()).to(users[0].dtype)
 
 
-def principal_in_heads(users: Sequence[Tensor], columns: int, heads: int, fewer: int) -> Tensor:
-    """Return a basis [A, a] that mixes channels within an attention head only.
+def principal_in_heads(
+    users: Sequence[Tensor], kept: Sequence[int], size: int, smaller: int
+) -> Tensor:
+    """Return a basis [A, a] of the kept attention heads, each of which stays by itself.
 
-    Of the teacher's heads the student keeps the strongest. Where it has more or larger ones, one
-    basis over all channels is the best that there is.
+    Of every head's `size` channels it makes `smaller`; heads keep their order.
     """
-    size = columns // fewer
-    if fewer > heads or size > users[0].shape[1] // heads:
-        return principal(users, columns)
-    blocks = list(zip(*(user.chunk(heads, dim=1) for user in users), strict=True))
-    kept = _strongest([torch.stack([part.norm() for part in block]) for block in blocks])[:fewer]
-    basis = [torch.zeros(len(blocks), users[0].shape[1] // heads, size) for _ in range(fewer)]
+    basis = torch.zeros(users[0].shape[1], len(kept) * smaller)
     for student_head, teacher_head in enumerate(sorted(kept)):
-        basis[student_head][teacher_head] = principal(list(blocks[teacher_head]), size)
-    return torch.cat([block.flatten(0, 1) for block in basis], 1)
+        rows = slice(teacher_head * size, (teacher_head + 1) * size)
+        columns = slice(student_head * smaller, (student_head + 1) * smaller)
+        basis[rows, columns] = principal([user[:, rows] for user in users], smaller)
+    return basis
 
 
 def selected(users: Sequence[Tensor], columns: int) -> Tensor:
@@ -134,12 +169,12 @@ def selected(users: Sequence[Tensor], columns: int) -> Tensor:
     left out but not mixed.
     """
     norms = torch.stack([user.norm(dim=0) for user in users], 1)
-    return torch.eye(len(norms))[:, _strongest(list(norms))[:columns]]
+    return torch.eye(len(norms))[:, _strongest(norms)[:columns]]
 
 
-def _strongest(norms: Sequence[Tensor]) -> list[int]:
-    """Return numbers of channels or heads, by the product of their norms [users], largest first."""
-    products = torch.stack(list(norms)).log().sum(1)
+def _strongest(norms: Tensor) -> list[int]:
+    """Return channels or heads by the product of their norms [them, users], largest first."""
+    products = norms.log().sum(1)
     return list(products.argsort(descending=True, stable=True).tolist())
 
 

@@ -8,31 +8,16 @@ Of a table [1, V, width] (one instance, V pieces) a part makes only the rows tha
 as [1, R, width]: an optimiser step looks up a small share of a vocabulary.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wd.generator.initialisation import gate
+from wd.generator.choices import MapKeys
+from wd.generator.initialisation import gate, shift
 from wd.generator.layer_map import mix_layers
-from wd.generator.sharing import MapKeys
-
-
-class Maps(NamedTuple):
-    """The maps that transformations look up by key."""
-
-    layers: Mapping[str, Callable[[], Tensor]]
-    """Each returns a mixing matrix [S, L]."""
-    widths: Mapping[str, Tensor]
-    """[C, teacher width, student width]."""
-
-
-def product_dtype(tensor: Tensor) -> torch.dtype:
-    """Return what autocast would round a tensor to in a product, else its own dtype."""
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+from wd.generator.maps import Maps, product_dtype
 
 
 class Direct(nn.Module):
@@ -69,14 +54,13 @@ class Transformation(nn.Module):
         self.register_buffer("teacher", instances, persistent=False)
 
     def mapped(self, maps: Maps, rows: Tensor | None = None) -> Tensor:
-        """Return T: [S, o, i], or [S, o] for vectors."""
+        """Return T: [S, o, i], or [S, o] for vectors, which no product rounds."""
+        if self.teacher.dim() == 2:
+            with torch.autocast(self.teacher.device.type, enabled=False):
+                return self._mapped_vectors(maps)
         t, keys = _rows(self._multiplied(), rows), self._keys
         if keys.layer is not None:
             t = mix_layers(maps.layers[keys.layer](), t)
-        if t.dim() == 2:
-            if keys.output is None:
-                return t
-            return _through(t[:, None], maps.widths[keys.output])[:, 0]
         if keys.input is not None and self._input_first:
             t = _through(t, maps.widths[keys.input])
         if keys.output is not None:
@@ -91,6 +75,14 @@ class Transformation(nn.Module):
         They have the teacher's precision also where autocast rounds the maps' products.
         """
         return _apart(self.mapped(maps, rows).to(self.teacher.dtype))
+
+    def _mapped_vectors(self, maps: Maps) -> Tensor:
+        t, keys = self.teacher, self._keys
+        if keys.layer is not None:
+            t = mix_layers(maps.layers[keys.layer](), t)
+        if keys.output is None:
+            return t
+        return _through(t[:, None], maps.exact[keys.output])[:, 0]
 
     def _multiplied(self) -> Tensor:
         """Return the teacher as products take it, rounded once for all steps."""
@@ -137,20 +129,25 @@ def _outputs_through(t: Tensor, maps: Tensor) -> Tensor:
 class Gated(Transformation):
     """S = tanh(T) * W + B."""
 
-    def __init__(
-        self, instances: Tensor, keys: MapKeys, maps: Maps, gate_start: str, *, learned_gate: bool
-    ) -> None:
-        """Build on maps at their start; W starts as `gate_start` says, B at zero.
+    gate: nn.Parameter | None
+    """W; None: it is 1 and not learned."""
 
-        A W that is not learned is a parameter without gradient: checkpoints hold it, since it
-        could not be made again once the maps have moved.
+    def __init__(
+        self, instances: Tensor, keys: MapKeys, maps: Maps, start: str, *, learned_gate: bool
+    ) -> None:
+        """Build on maps at their start; `start` says where W and B do.
+
+        A W that is neither learned nor 1 is a parameter without gradient: checkpoints hold it,
+        since it could not be made again once the maps have moved.
         """
         super().__init__(instances, keys, maps)
         self.teacher_rms = rms(instances)
         with torch.no_grad():
             t = self.mapped(maps).contiguous()
-        self.gate = nn.Parameter(gate(t, gate_start), requires_grad=learned_gate)
-        self.shift = nn.Parameter(torch.zeros_like(t))
+        self.gate = None
+        if learned_gate or start == "exact":
+            self.gate = nn.Parameter(gate(t, start), requires_grad=learned_gate)
+        self.shift = nn.Parameter(shift(t, start))
 
     def squashed(self, maps: Maps) -> Tensor:
         """Return tanh(T), of the student's shape."""
@@ -158,8 +155,10 @@ class Gated(Transformation):
 
     def forward(self, maps: Maps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """See `Transformation.forward`."""
-        gate, shift = _rows(self.gate, rows), _rows(self.shift, rows)
-        return _apart(torch.addcmul(shift, self.mapped(maps, rows).tanh(), gate))
+        squashed, shifts = self.mapped(maps, rows).tanh(), _rows(self.shift, rows)
+        if self.gate is None:
+            return _apart(shifts + squashed)
+        return _apart(torch.addcmul(shifts, squashed, _rows(self.gate, rows)))
 
 
 class Elementwise(Direct):
@@ -174,10 +173,10 @@ class Elementwise(Direct):
 
     scale: Tensor | None
 
-    def __init__(self, instances: Tensor, gate_start: str, *, learned_gate: bool) -> None:
-        """Start S where W (by `gate_start`) and B = 0 would start it."""
+    def __init__(self, instances: Tensor, start: str, *, learned_gate: bool) -> None:
+        """Start S where `start` would have W and B start it."""
         squashed = instances.tanh()
-        starts = squashed * gate(instances, gate_start)
+        starts = squashed * gate(instances, start) + shift(instances, start)
         scale = 1 + squashed.abs() if learned_gate else None
         super().__init__(starts if scale is None else starts / scale)
         self.teacher_rms = rms(instances)

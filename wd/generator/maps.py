@@ -1,16 +1,33 @@
 """All maps of a generator, each held once, whichever classes share it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wd.config import GeneratorConfig, ModelConfig
+from wd.generator.choices import map_keys
 from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
 from wd.generator.layer_map import LayerMap, mix_layers
-from wd.generator.sharing import map_keys
-from wd.generator.transform import Maps, product_dtype
+
+
+class Maps(NamedTuple):
+    """The maps that transformations look up by key."""
+
+    layers: Mapping[str, Callable[[], Tensor]]
+    """Each returns a mixing matrix [S, L]."""
+    widths: Mapping[str, Tensor]
+    """[C, teacher width, student width], rounded as products under autocast take them."""
+    exact: Mapping[str, Tensor]
+    """The same, not rounded."""
+
+
+def product_dtype(tensor: Tensor) -> torch.dtype:
+    """Return what autocast would round a tensor to in a product, else its own dtype."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
 
 
 class MapSet(nn.Module):
@@ -23,11 +40,12 @@ class MapSet(nn.Module):
     def __init__(
         self,
         classes: Sequence[WeightClass],
-        weights: Mapping[str, Tensor],
+        instances: Mapping[str, Tensor],
         teacher: ModelConfig,
         student: ModelConfig,
         config: GeneratorConfig,
     ) -> None:
+        """Build all maps at their start; `instances`: class name -> its teacher's [L, ...]."""
         super().__init__()
         self._learned = config.grouping.learned_maps
         self._per_subset = config.grouping.sharing == "subset"
@@ -35,8 +53,11 @@ class MapSet(nn.Module):
         self.layer_maps = nn.ModuleDict()
         self.width_maps = nn.ParameterDict()
         for each in classes:
-            self._add_layer_map(each, config)
-        mixed = {each.name: self._mixed(each, weights) for each in classes}
+            key = self.keys[each.name].layer
+            if key is not None and key not in self.layer_maps:
+                learned = "layer" in self._learned
+                self.layer_maps[key] = layer_map(each, config).requires_grad_(learned)
+        mixed = {each.name: self._mixed(each, instances[each.name]) for each in classes}
         chosen = config.initialisation.maps
         if chosen == "svd" and config.grouping.sharing == "stack":
             chosen = "axis"  # the best projection of all the weights that share a map
@@ -46,19 +67,9 @@ class MapSet(nn.Module):
 
     def by_key(self) -> Maps:
         """Return the maps that transformations look up, rounded once for all that share them."""
-        widths = {key: maps.to(product_dtype(maps)) for key, maps in self.width_maps.items()}
-        return Maps(dict(self.layer_maps.items()), widths)
-
-    def _add_layer_map(self, each: WeightClass, config: GeneratorConfig) -> None:
-        key = self.keys[each.name].layer
-        if key is None or key in self.layer_maps:
-            return
-        self.layer_maps[key] = LayerMap(
-            each.subsets,
-            shared=not self._per_subset,
-            start=config.initialisation.layers,
-            factored=config.grouping.layer_map == "factored",
-        ).requires_grad_("layer" in self._learned)
+        exact = dict(self.width_maps.items())
+        widths = {key: maps.to(product_dtype(maps)) for key, maps in exact.items()}
+        return Maps(dict(self.layer_maps.items()), widths, exact)
 
     def _add_width_maps(self, each: WeightClass, start: WidthStart) -> None:
         keys = self.keys[each.name]
@@ -74,8 +85,17 @@ class MapSet(nn.Module):
                 self.width_maps[key].requires_grad_()
 
     @torch.no_grad()
-    def _mixed(self, each: WeightClass, weights: Mapping[str, Tensor]) -> Tensor:
+    def _mixed(self, each: WeightClass, instances: Tensor) -> Tensor:
         """Return the class's teacher instances after its layer map: [S, ...], else [L, ...]."""
-        instances = torch.stack([weights[name] for name in each.teacher])
         key = self.keys[each.name].layer
         return instances if key is None else mix_layers(self.layer_maps[key](), instances)
+
+
+def layer_map(each: WeightClass, config: GeneratorConfig) -> LayerMap:
+    """Return a class's layer map at its start."""
+    return LayerMap(
+        each.subsets,
+        shared=config.grouping.sharing != "subset",
+        start=config.initialisation.layers,
+        factored=config.grouping.layer_map == "factored",
+    )

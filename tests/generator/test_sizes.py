@@ -7,10 +7,10 @@ import pytest
 
 from wd.config import GroupingConfig
 from wd.generator.generator import ParameterGenerator
-from wd.generator.sharing import map_sizes, own_parameters
+from wd.generator.sizes import map_sizes, own_parameters
 
 
-@pytest.mark.parametrize("student", ["tiny", "uneven", "both"])
+@pytest.mark.parametrize("student", ["tiny", "uneven", "both", "thin"])
 def test_sizes_are_the_generators(build: Callable[..., ParameterGenerator], student: str) -> None:
     for sharing, layer_map, part, width_maps, gates in product(
         ("class", "subset", "stack"),
