@@ -6,11 +6,13 @@ from collections import Counter
 
 _BLOCK = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|td|th|h[1-6])\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+# What a message can hold must not keep a pattern busy: no step back into runs of the same
+# character (`*+`), and a limit where an opening without its closing would be looked for again.
 _PLACEHOLDER = re.compile(
-    r"\{%.*?%\}|\{\{.*?\}\}"  # Django and Jinja templates
+    r"\{%.{0,1000}?%\}|\{\{.{0,1000}?\}\}"  # Django and Jinja templates
     r"|\$?\{[^{}\s]*\}"  # str.format, Zope
-    r"|%\([^()]*\)[-+#0]*[\d.]*[a-zA-Z]"  # Python, named
-    r"|%(?:\d+\$)?[-+#0]*[\d.]*[sdifgexXr](?![a-zA-Z])"  # C
+    r"|%\([^()]*\)[-+#0]*+[\d.]*+[a-zA-Z]"  # Python, named
+    r"|%(?:\d++\$)?[-+#0]*+[\d.]*+[sdifgexXr](?![a-zA-Z])"  # C
     r"|%[a-zA-Z_]\w*%"
     r"|\$[a-zA-Z_]\w*"
 )
@@ -42,7 +44,11 @@ def plain_pair(source: str, target: str, removed: Counter[str]) -> tuple[str, st
 
 
 def _without_tags(text: str) -> str:
-    return html.unescape(_TAG.sub("", _BLOCK.sub(" ", text)))
+    text = _TAG.sub("", _BLOCK.sub(" ", text))
+    try:
+        return html.unescape(text)
+    except ValueError:  # a character number of more digits than Python reads
+        return text
 
 
 def _without_accelerators(source: str, target: str) -> tuple[str, str]:
