@@ -73,7 +73,10 @@ def _build(entries: Entries, config: CorpusConfig, ray: RayConfig, work: Work) -
     read_in_all = read + removed.total() + sum(given.values())
     if not read:
         names = ", ".join(config.train)
-        raise DataError(f"corpus.train ({names}) holds no sentence pairs. {config.hint}".strip())
+        why = f" ({_listed(removed)} left out)" if removed.total() else ""
+        raise DataError(
+            f"corpus.train ({names}) holds no sentence pairs{why}. {config.hint}".strip()
+        )
     partition = _partition(config, read)
     scatter = Scatter(config.filters, partition, held_out)
     scattered = work.scratch / "scattered"
@@ -143,7 +146,6 @@ def _publish(split: Split, count: int, work: Work) -> int:
 
 
 def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig) -> None:
-    told = ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)
     if not pairs.get("train") and max(removed, key=removed.__getitem__, default="") == "held_out":
         raise DataError(
             "corpus.train holds no pair whose source is not also in corpus.valid or corpus.test: "
@@ -151,8 +153,8 @@ def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig)
         )
     if not pairs.get("train"):
         raise DataError(
-            f"every training pair was filtered away ({told}): check that the languages are the "
-            "right way round and relax corpus.filters"
+            f"every training pair was filtered away ({_listed(removed)}): check that the languages "
+            "are the right way round and relax corpus.filters"
         )
     for split in ("valid", "test"):
         if not pairs.get(split):
@@ -161,6 +163,11 @@ def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig)
                 f"corpus.{split}_fraction (it is {getattr(config, f'{split}_fraction'):g} of "
                 f"{sum(pairs.values())} pairs) or name files in corpus.{split}"
             )
+
+
+def _listed(removed: Counter[str]) -> str:
+    """Return why pairs were removed and how many, the commonest reason first."""
+    return ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)
 
 
 if __name__ == "__main__":

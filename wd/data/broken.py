@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from wd.errors import DataError
 
-_TOLD = 10
+_LISTED = 10
 """Line numbers that an error names."""
 
 
@@ -29,7 +29,7 @@ class BrokenRows:
 
     def note(self, broken: Mapping[int, str]) -> None:
         """Take in the broken rows of a chunk: by number, where each is and why."""
-        for number in sorted(broken)[: _TOLD - len(self._lines)]:
+        for number in sorted(broken)[: _LISTED - len(self._lines)]:
             self._first = self._first or broken[number]
             self._lines.append(number)
         self._count += len(broken)
@@ -40,8 +40,8 @@ class BrokenRows:
         """Raise DataError with all that is broken among the `rows` read, unless it is left out."""
         if not self.fatal:
             return
-        told = self._first
+        message = self._first
         if self._count > 1:
             numbers = ", ".join(map(str, self._lines)) + ", ..." * (self._count > len(self._lines))
-            told += f"; {self._count} of {rows} rows are broken (lines {numbers})"
-        raise DataError(f"{told}: mend this or set corpus.skip_broken_rows to leave it out")
+            message += f"; in all {self._count} of {rows} are broken: {numbers}"
+        raise DataError(f"{message}; mend this, or corpus.skip_broken_rows: true leaves it out")

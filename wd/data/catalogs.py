@@ -92,14 +92,14 @@ def _parse(data: bytes, kind: str, where: str) -> polib.POFile | polib.MOFile:
                 return polib.pofile(file.name, encoding="utf-8")
             return polib.mofile(file.name)
         except (OSError, ValueError, LookupError, struct.error) as error:
-            told = str(error).replace(f"{file.name} ", "")
-            raise DataError(f"{where}: not a valid .{kind} catalog: {told}") from None
+            reason = str(error).replace(f"{file.name} ", "")
+            raise DataError(f"{where}: not a valid .{kind} catalog: {reason}") from None
 
 
 def _checked_text(data: bytes) -> bytes:
     """Return the bytes of a .po file without byte order marks; raises ValueError if not text."""
-    if told := foreign(data):
-        raise ValueError(f"it holds {told}")
+    if kind := foreign(data):
+        raise ValueError(f"it holds {kind}")
     text = data.decode("utf-8")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1

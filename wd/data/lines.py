@@ -73,8 +73,8 @@ class Lines:
                 yield line
 
     def _check_start(self, block: bytes) -> None:
-        if told := foreign(block):
-            raise DataError(f"{self._path}: not plain text but {told}")
+        if kind := foreign(block):
+            raise DataError(f"{self._path}: not plain text but {kind}")
         if b"\n" not in block and b"\r" in block.rstrip(b"\r"):
             raise DataError(
                 f"{self._path}: its lines end in carriage returns alone, so all of it is one line: "

@@ -44,7 +44,7 @@ def without_packing(name: str) -> str:
 
 def foreign(start: bytes) -> str | None:
     """Say what bytes that should be the start of plain text are instead, and what to do."""
-    return next((told for magic, told in _FOREIGN if re.match(magic, start)), None)
+    return next((kind for magic, kind in _FOREIGN if re.match(magic, start)), None)
 
 
 @contextmanager
@@ -66,8 +66,8 @@ def readable(path: Path) -> Iterator[None]:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from None
         packing = PACKINGS.get(path.suffix.lower(), "")
         with path.open("rb") as stream:
-            told = foreign(stream.read(_START))
-        advice = f"it holds {told}" if told and packing not in told else "fetch it again"
+            kind = foreign(stream.read(_START))
+        advice = f"it holds {kind}" if kind and packing not in kind else "fetch it again"
         raise DataError(f"{path}: damaged {packing} file: {error}; {advice}") from None
 
 

@@ -95,8 +95,8 @@ def _layout(path: Path, lines: Lines, config: CorpusConfig) -> tuple[list[int], 
     if all(map(_NUMBER.fullmatch, names)):
         return [int(name) for name in names], None
     header = [name.strip() for line in lines.take(1) for name in line.split("\t")]
-    for told in lines.broken.values():
-        raise DataError(f"{told}: mend this, it is the header")
+    for message in lines.broken.values():
+        raise DataError(f"{message}; mend this, it is the header")
     columns = [_index(path, header, name) for name in names]
     named = max(index for index, name in enumerate(header) if name or index in columns)
     return columns, range(named + 1, len(header) + 1)
@@ -151,7 +151,7 @@ def _read_parquet(entry: Entry, config: CorpusConfig, broken: BrokenRows) -> Ite
                 if not broken.fatal:
                     yield table.filter(pc.invert(bad)) if rows else table
             broken.check(first)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: not a Parquet file of text: {error}") from None
 
 
