@@ -50,7 +50,7 @@ def read_catalogs(entry: Entry, removed: Counter[str]) -> Iterator[Pair]:
     else:
         catalogs = iter([(entry.name, entry.kind, read_whole(path, _LARGEST))])
     for name, kind, data in catalogs:
-        where = f"{path}: {name}"
+        where = f"{path}: {name}" if entry.kind == "whl" else str(path)
         for english, other, line in _messages(_parse(data, kind, where), where, removed):
             if pair := plain_pair(english, other, removed):
                 source, target = reversed(pair) if swap else pair
