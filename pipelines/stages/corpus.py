@@ -71,7 +71,10 @@ def _build(entries: Entries, config: CorpusConfig, ray: RayConfig, work: Work) -
     read_in_all = read + removed.total() + sum(given.values())
     if not read:
         names = ", ".join(config.train)
-        raise DataError(f"corpus.train ({names}) holds no sentence pairs. {config.hint}".strip())
+        why = f" ({_listed(removed)} left out)" if removed.total() else ""
+        raise DataError(
+            f"corpus.train ({names}) holds no sentence pairs{why}. {config.hint}".strip()
+        )
     partition = choose_partition(config, read)
     scatter = Scatter(config.filters, partition, held_out)
     scattered = work.scratch / "scattered"
@@ -103,7 +106,6 @@ def _publish(split: Split, count: int, work: Work) -> int:
 
 
 def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig) -> None:
-    reasons = ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)
     if not pairs.get("train") and max(removed, key=removed.__getitem__, default="") == "held_out":
         raise DataError(
             "corpus.train holds no pair whose source is not also in corpus.valid or corpus.test: "
@@ -111,8 +113,8 @@ def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig)
         )
     if not pairs.get("train"):
         raise DataError(
-            f"every training pair was filtered away ({reasons}): check that the languages are the "
-            "right way round and relax corpus.filters"
+            f"every training pair was filtered away ({_listed(removed)}): check that the languages "
+            "are the right way round and relax corpus.filters"
         )
     for split in ("valid", "test"):
         if not pairs.get(split):
@@ -121,3 +123,8 @@ def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig)
                 f"corpus.{split}_fraction (it is {getattr(config, f'{split}_fraction'):g} of "
                 f"{sum(pairs.values())} pairs) or name files in corpus.{split}"
             )
+
+
+def _listed(removed: Counter[str]) -> str:
+    """Return why pairs were removed and how many, the commonest reason first."""
+    return ", ".join(f"{name} {count}" for name, count in removed.most_common() if count)

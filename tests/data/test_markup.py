@@ -32,3 +32,34 @@ def test_pairs(pair: tuple[str, str], expected: tuple[str, str] | None) -> None:
     removed: Counter[str] = Counter()
     assert plain_pair(*pair, removed) == expected
     assert removed.total() == (expected is None)
+
+
+RUN = 100_000
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "run",
+    ["%" + "0" * RUN, "%(a)" + "0" * RUN, "{%" * RUN, "{{" * RUN, "{{\n" * RUN + "}}"],
+    ids=["digits", "named", "tags", "braces", "lines"],
+)
+def test_time_is_linear_in_the_text(run: str) -> None:
+    removed: Counter[str] = Counter()
+    assert plain_pair(f"{run} word", f"{run} Wort", removed) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{% if a %}x{% endif %}", "{0}x{1}"),
+        ("{% open {{ a }} x", "{% open {0} x"),
+        ("{{ a\n{{ b }} x", "{{ a\n{0} x"),
+        ("{{ a\n}} {% b\n%} x", "{{ a\n}} {% b\n%} x"),
+        ("x {%x}", "x {0}"),
+        ("{{{x}}} x", "{0}} x"),
+        ("{{{{ x", "{{{{ x"),
+        ("&#" + "9" * 5000 + "; x", "&#" + "9" * 5000 + "; x"),
+    ],
+)
+def test_templates(text: str, expected: str) -> None:
+    assert plain_pair(text, text, Counter()) == (expected, expected)

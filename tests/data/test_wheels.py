@@ -45,6 +45,12 @@ def test_without_cache_and_index_one_line_says_what_to_do(
     assert {path.name for path in cache.iterdir()} == ({WHEEL} if cached else set())
 
 
+def test_cache_that_cannot_be_used(cache: Path) -> None:
+    cache.parent.write_text("a file where a folder should be")
+    with pytest.raises(DataError, match=r"the cache of wheels cannot be used: .*XDG_CACHE_HOME"):
+        fetch({WHEEL: package(b"the wheel")})
+
+
 def test_package_without_an_entry() -> None:
     with pytest.raises(ConfigError, match=r"is the wheel of some\.package==1\.2"):
         wheels_of([package(b"")], ["other-1.2-py3-none-any.whl", "Some_Package-1.3-py3.whl"])

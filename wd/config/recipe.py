@@ -59,7 +59,9 @@ class CorpusConfig(Config):
     Each entry of `train`, `valid` and `test` is a file name below `dir`. A name that holds
     `{lang}` stands for two aligned plain text files, one per language; otherwise the ending
     tells the format: `.tsv`, `.parquet`, `.po`, `.mo`, or `.whl` (all message catalogs in a
-    Python wheel). Any text file may be gzipped (`.gz`, added to the name or found beside it).
+    Python wheel). Text, TSV and catalogs may be compressed (`.gz`, `.zst`, `.xz` or `.bz2`, added
+    to the name or found beside it). Text is UTF-8, split at line feeds and nowhere else; U+FEFF at
+    the start of a line is dropped.
     """
 
     dir: str | None = None
@@ -75,6 +77,10 @@ class CorpusConfig(Config):
     source_column: Column = "source"
     """Column of Parquet or TSV (by header name, or by number from 0)."""
     target_column: Column = "target"
+    skip_broken_rows: bool = False
+    """Leave out rows that are not UTF-8, that hold a NUL character, or, in TSV, more or fewer
+    columns than the header (without one: the first row). They are counted; else they are an error
+    that tells all of them."""
     hint: str = ""
     """What to tell a user who has no data yet: what to get, where from, where to put it."""
     filters: FilterConfig = FilterConfig()

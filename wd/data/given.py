@@ -24,8 +24,9 @@ def write_given(
 ) -> tuple[dict[Split, int], set[int]]:
     """Write `out/test/` and `out/valid/`; return their pair counts and all their source keys.
 
-    Only pairs with an empty side are removed, and validation sources that are also in the test
-    set: a published set stays comparable. They are assumed to fit in memory.
+    Only pairs with an empty side are removed, validation sources that are also in the test set,
+    and broken rows where the recipe says so: a published set stays comparable. They are assumed
+    to fit in memory.
     """
     counts: dict[Split, int] = {}
     seen: set[int] = set()

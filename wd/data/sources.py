@@ -1,18 +1,35 @@
 """Finding the files that a recipe's corpus names."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from wd.config import CorpusConfig
 from wd.data.languages import catalog_language, variants
-from wd.errors import DataError
+from wd.data.packed import PACKINGS, readable, without_packing
+from wd.errors import ConfigError, DataError
 from wd.files import known_sha256
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Kind = Literal["text", "tsv", "parquet", "po", "mo", "whl"]
+_ENDINGS: tuple[Kind, ...] = ("tsv", "parquet", "po", "mo", "whl")
+_WITH_BOTH = ("tsv", "parquet")
+_PACKED_INSIDE = ("parquet", "whl")
+_SUPPORTED = (
+    "what is read: two aligned text files whose name holds {lang}, .tsv, .po and .mo, all of these "
+    f"also compressed ({', '.join(PACKINGS)}), .parquet and .whl"
+)
+_FOREIGN = {
+    **dict.fromkeys(("sgm", "sgml"), "SGML (`sacrebleu --echo` has published test sets as text)"),
+    **dict.fromkeys(("xml", "tmx", "xlf", "xliff"), "XML"),
+    **dict.fromkeys(("htm", "html"), "HTML"),
+    **dict.fromkeys(("json", "jsonl"), "JSON"),
+    **dict.fromkeys(("csv",), "CSV"),
+    **dict.fromkeys(("zip", "tar", "tgz"), "an archive"),
+}
+"""By its ending, what is no plain text although its name may hold {lang}."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +45,12 @@ class Entry:
     """Source and target language."""
 
     def digests(self) -> list[str]:
-        """Return the SHA-256 of each file."""
-        return [known_sha256(path) for path in self.paths]
+        """Return the SHA-256 of each file; raises DataError if one cannot be read."""
+        found = []
+        for path in self.paths:
+            with readable(path):
+                found.append(known_sha256(path))
+        return found
 
 
 def find_entries(
@@ -38,7 +59,8 @@ def find_entries(
     """Return each split's entries in the recipe's order.
 
     `wheels` says where the wheels of `corpus.packages` are (they need not be there yet).
-    Raises DataError with the recipe's hint for a file that does not exist.
+    Raises DataError with the recipe's hint for a file that does not exist, and says which formats
+    are read if it is of another.
     """
     if not config.train:
         raise DataError(f"corpus.train names no files. {config.hint}".strip())
@@ -56,6 +78,9 @@ def find_entries(
 def _entry(
     config: CorpusConfig, name: str, languages: tuple[str, str], wheels: Mapping[str, Path]
 ) -> Entry:
+    for text in (name, config.dir or ""):
+        if "\0" in text:
+            raise ConfigError(f"corpus: {text!r}: a file's name holds no NUL character")
     kind = _kind(name)
     paths: tuple[Path, ...]
     if kind == "whl" and name in wheels:
@@ -66,35 +91,41 @@ def _entry(
         locales = variants(catalog_language(languages))
         paths = (_existing(config, [name.replace("{lang}", locale) for locale in locales]),)
     else:
-        paths = (_existing(config, [name]),)
+        paths = (_existing(config, [name], () if kind in _PACKED_INSIDE else PACKINGS),)
     return Entry(name, kind, paths, languages)
 
 
 def _kind(name: str) -> Kind:
-    ending = name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    catalogs: tuple[Kind, ...] = ("po", "mo", "whl")
-    for kind in catalogs:
+    stem = without_packing(name)
+    ending = stem.rpartition(".")[2].lower()
+    if ending in _FOREIGN:
+        raise DataError(f"corpus file {name}: {_FOREIGN[ending]} is not read; {_SUPPORTED}")
+    if ending in _PACKED_INSIDE and stem != name:
+        raise DataError(f"corpus file {name}: a .{ending} file is compressed inside: unpack it")
+    if ending in _WITH_BOTH and "{lang}" in name:
+        raise DataError(
+            f"corpus file {name}: a .{ending} file holds both languages: its name holds no {{lang}}"
+        )
+    for kind in _ENDINGS:
         if ending == kind:
             return kind
     if "{lang}" in name:
         return "text"
-    if ending == "tsv":
-        return "tsv"
-    if ending == "parquet":
-        return "parquet"
-    raise DataError(
-        f"corpus file {name}: unknown format; it ends in .tsv, .parquet, .po, .mo or .whl, or "
-        "holds {lang} and stands for two aligned text files"
-    )
+    raise DataError(f"corpus file {name}: unknown format; {_SUPPORTED}")
 
 
-def _existing(config: CorpusConfig, names: list[str]) -> Path:
-    """Return the first of the files that exists, as named or gzipped."""
-    folder = Path(config.dir or ".").expanduser().absolute()
+def _existing(config: CorpusConfig, names: list[str], packings: Collection[str] = PACKINGS) -> Path:
+    """Return the first of the files that exists, as named or compressed."""
+    try:
+        folder = Path(config.dir or ".").expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(f"corpus.dir: {config.dir}: there is no such home folder") from None
     for name in names:
-        for path in (folder / name, folder / f"{name}.gz"):
-            if path.is_file():
-                return path
+        for packing in ("", *packings):
+            path = folder / f"{name}{packing}"
+            with readable(path):
+                if path.is_file():
+                    return path
     where = f"{folder / names[0]}: no such file"
     if config.dir is None:
         where += " (corpus.dir is not set)"

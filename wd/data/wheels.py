@@ -65,12 +65,22 @@ def cached_wheel(file_name: str) -> Path:
 def fetch(wheels: Mapping[str, Package]) -> None:
     """Put every wheel into the cache, unless its bytes are there already.
 
-    Raises DataError if the package index cannot be reached or has other bytes.
+    Raises DataError if the package index cannot be reached or has other bytes, or if the cache
+    can be neither read nor written.
     """
+    try:
+        _fetch(wheels, cached_wheel(""))
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or cached_wheel('')}: the cache of wheels cannot be used: "
+            f"{error.strerror}; set XDG_CACHE_HOME to another folder"
+        ) from None
+
+
+def _fetch(wheels: Mapping[str, Package], folder: Path) -> None:
     missing = {file: package for file, package in wheels.items() if not _is_cached(file, package)}
     if not missing:
         return
-    folder = cached_wheel("")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as partial:
         requirements = Path(partial, "requirements.txt")

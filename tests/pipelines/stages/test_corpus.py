@@ -136,6 +136,27 @@ def test_empty_corpus(make: Make, data: Path) -> None:
         corpus(make(hint="Try X"))
 
 
+def test_broken_rows_are_accounted_for_and_nothing_else_changes(make: Make, data: Path) -> None:
+    whole = corpus(make())
+    for side, row in (("en", b"\xff\n"), ("de", b"NUL\0\n")):
+        text = (data / f"train.{side}").read_bytes()
+        (data / f"train.{side}").write_bytes(text + row)
+    with pytest.raises(DataError, match=r"train\.en, line 501: not UTF-8.*skip_broken_rows"):
+        corpus(make())
+    made = corpus(make(skip_broken_rows=True))
+    assert made.metrics["read"] == 501
+    assert made.metrics["removed"] == {**whole.metrics["removed"], "broken": 1}
+    assert made.metrics["pairs"] == whole.metrics["pairs"]
+    assert rows(made, "train") == rows(whole, "train")
+
+
+def test_corpus_of_broken_rows_says_so(make: Make, data: Path) -> None:
+    for side in ("en", "de"):
+        (data / f"train.{side}").write_bytes(b"\xff\n" * 3)
+    with pytest.raises(DataError, match=r"holds no sentence pairs \(broken 3 left out\)\."):
+        corpus(make(skip_broken_rows=True))
+
+
 def test_shards_hold_the_corpus(make: Make) -> None:
     run = make()
     text, made, pieces = corpus(run), shards(run), tokenizer(run)
