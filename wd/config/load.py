@@ -1,6 +1,5 @@
 """YAML and `key=value` overrides in, a frozen `Recipe` out; errors name the key and the rule."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -10,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from wd.config.recipe import Recipe
-from wd.errors import ConfigError
+from wd.errors import ConfigError, unknown
 
 C = TypeVar("C", bound=BaseModel)
 _KINDS = {
@@ -103,10 +102,7 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
             )
         return f"{key}: {message}" if key else message
     known = _fields_at(kind, loc[:-1])
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.0)
-    prefix = ".".join(str(part) for part in loc[:-1])
-    suggestion = ".".join(filter(None, [prefix, *near]))
-    return f"unknown key {key}; did you mean {suggestion}?"
+    return unknown("key", str(loc[-1]), known, below="".join(f"{part}." for part in loc[:-1]))
 
 
 def _fields_at(kind: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

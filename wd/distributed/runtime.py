@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wd.config import RayConfig
-from wd.errors import UserError
+from wd.errors import ClusterError
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("wd", "pipelines", "tune_spaces")
@@ -24,10 +24,6 @@ _SETTINGS = {
     "RAY_DATA_LOG_LEVEL": "WARNING",  # no execution plans; the progress bar stays
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announces itself with a warning otherwise
 }
-
-
-class ClusterError(UserError):
-    """A Ray cluster that does not answer or does not let us in."""
 
 
 def ensure_ray(config: RayConfig) -> None:

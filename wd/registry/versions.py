@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from wd.errors import UserError
+from wd.errors import RegistryError
 from wd.registry.packaging import default_uri, log_model
 from wd.tracking import check_reachable, connect
 
 ARTIFACT_TAG = "wd.artifact"
 _MAX_TAG_LENGTH = 5000
-
-
-class RegistryError(UserError):
-    """A registered model, version or alias that does not exist or cannot be used."""
 
 
 @dataclass(frozen=True)
