@@ -107,7 +107,7 @@ def _values(field: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
     if field.get("type") == "array":
         inner = field.get("items") or field["prefixItems"][0]
         return f"list of {_values(inner, kinds)}"
-    limits = [f"{word} {field[key]:g}" for key, word in _LIMITS.items() if key in field]
+    limits = [f"{word} {field[key]:,.10g}" for key, word in _LIMITS.items() if key in field]
     return ", ".join([field["type"], *limits])
 
 

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("wd.errors", "wd.svg"),
+    ("wd.errors", "wd.small_files", "wd.svg"),
     ("wd.manifest",),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),

@@ -22,7 +22,7 @@ def upper(log: Path, part: Path, out: Path) -> dict[str, Any]:
     if text == "bad":
         raise DataError(f"{part}: is bad")
     if text == "unregistered":
-        raise RegistryError(f"{part}: is not registered")
+        raise RegistryError(f"{part}: is unregistered")
     if text == "bug":
         raise RuntimeError("a bug")
     if text == "kill" and log.read_text().count(part.name) == 1:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from wd.config.generation import GeneratorConfig
+from wd.config.names import Alias, ModelName, Name
 from wd.config.shapes import (
     Config,
     Fraction,
@@ -16,11 +17,10 @@ from wd.config.shapes import (
     PositiveInt,
     StackOverride,
     StudentShape,
+    Vocabulary,
 )
 from wd.config.training import ObjectiveConfig, TrainingConfig
 
-Name = Annotated[str, Field(pattern=r"^[^\s./\\:@][^/\\:@]*$")]
-"""Part of the names of folders and of registered models."""
 Method = Literal["scratch", "kd", "copy", "wd"]
 """How a student is made; all get equal updates in total."""
 _START = ("learning_rate", "initial_learning_rate", "warmup_updates")
@@ -38,7 +38,7 @@ class FilterConfig(Config):
     """A pair is dropped if both sides have fewer."""
     max_words: PositiveInt = 250
     """A pair is dropped if either side has more."""
-    max_ratio: Annotated[float, Field(ge=1.0)] = 4.0
+    max_ratio: Annotated[float, Field(ge=1.0, le=1e6)] = 4.0
     """Longest allowed ratio between the sides' lengths in characters (short pairs are exempt).
     A character of a script without spaces counts as three."""
     drop_identical: bool = True
@@ -47,7 +47,7 @@ class FilterConfig(Config):
     """Drop exact repetitions of a pair."""
 
 
-Column = Annotated[str, Field(coerce_numbers_to_str=True)]
+Column = Annotated[str, Field(coerce_numbers_to_str=True, strict=False)]
 MAX_POSITIONS = 1024
 """Pieces in the longest sentence, source or target, that a converted model can handle."""
 
@@ -84,7 +84,7 @@ class CorpusConfig(Config):
 class TokenizerConfig(Config):
     """SentencePiece."""
 
-    vocabulary_size: PositiveInt = 32_700
+    vocabulary_size: Vocabulary = 32_700
     joint: bool = True
     """One model over both languages, or one each."""
     model_type: Literal["bpe", "unigram"] = "bpe"
@@ -113,7 +113,7 @@ class PseudoConfig(Config):
     """Sequence-level knowledge distillation: the teacher translates the training sources."""
 
     beam_size: PositiveInt = 6
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] = 1.0
     max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
     batch_tokens: PositiveInt = 4096
@@ -123,7 +123,7 @@ class EvaluationConfig(Config):
     """How the models are compared on the test set."""
 
     beam_size: PositiveInt = 6
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] = 1.0
     max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
     batch_tokens: PositiveInt = 4096
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
@@ -143,10 +143,10 @@ class TrackingConfig(Config):
 class RegistryConfig(Config):
     """MLflow's model registry."""
 
-    name: Annotated[str, Field(pattern="^[^/:@]+$")] | None = None
+    name: ModelName | None = None
     """Registered model; default: RECIPE-STUDENT."""
-    alias: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_-]*$")] = "champion"
-    min_bleu: float = 0.0
+    alias: Alias = "champion"
+    min_bleu: Annotated[float, Field(ge=0, le=100)] = 0.0
     """A student below this test BLEU is registered, but does not get the alias."""
 
 
@@ -155,21 +155,21 @@ class RayConfig(Config):
 
     address: str | None = None
     """A running cluster; default: the one this job runs on, else a local one."""
-    workers: Annotated[int, Field(ge=0)] = 1
+    workers: Annotated[int, Field(ge=0, le=100_000)] = 1
     """Training workers; 0 trains in the calling process."""
     min_workers: PositiveInt | None = None
     """Go on with as few when nodes are lost, and with more when they come back; default: wait for
     all."""
-    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    cpus_per_worker: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """CPUs (and threads) of a training worker."""
-    map_cpus: Annotated[float, Field(gt=0)] = 1.0
+    map_cpus: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """CPUs (and threads) of a data task or a decoding actor."""
     gpu: bool = False
     """One GPU per training worker and per decoding actor."""
-    max_failures: int = 3
+    max_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     """Restarts of a training run after lost workers."""
-    object_store_memory: PositiveInt = 500_000_000
-    """Bytes, for a cluster that the run starts itself."""
+    object_store_memory: Annotated[int, Field(ge=78_643_200, le=10**15)] = 500_000_000
+    """Bytes, for a cluster that the run starts itself; Ray takes no less than 75 MiB."""
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:
