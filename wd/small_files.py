@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 64_000_000
+MOST_BYTES = 1_000_000
 _DEEPEST = 50
 
 

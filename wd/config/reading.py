@@ -64,8 +64,9 @@ def parse_yaml(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ValueError(why + where) from None
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+    except yaml.reader.ReaderError as error:
+        told = str(error).splitlines()[0]
+        raise ValueError(f"{told} (character {error.position + 1})") from None
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
@@ -106,8 +107,8 @@ def _check_keys(node: yaml.MappingNode) -> None:
 
 
 def _check_scalar(node: yaml.Node) -> None:
-    if "\0" in node.value:
-        _refuse(node, "a text holds a NUL character")
+    if re.search("[\0\ud800-\udfff]", node.value):
+        _refuse(node, "a text holds NUL or half a character, which no file's name can")
     octal = _kind(node) == "int" and re.match(r"[-+]?0[\d_]", node.value)
     if octal or (_kind(node) in ("int", "float") and ":" in node.value):
         base = 8 if octal else 60

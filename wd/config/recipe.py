@@ -193,7 +193,7 @@ class Recipe(Config):
     """Also of its artifacts' folders."""
     source_language: str
     target_language: str
-    root: Annotated[str, Field(min_length=1)] = "artifacts"
+    root: Annotated[str, Field(min_length=1, max_length=4096)] = "artifacts"
     """Where artifacts go: a folder that all nodes share, or an s3:// or gs:// address; then what is
     being made, and what is read, is below XDG_CACHE_HOME, which they must share instead."""
     corpus: CorpusConfig = CorpusConfig()
