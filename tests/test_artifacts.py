@@ -1,5 +1,6 @@
 """Artifacts: visible only when whole, found again, and known to be damaged when they are."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -207,6 +208,60 @@ def test_damage_is_found(tmp_path: Path, harm: object, told: str) -> None:
     else:
         with pytest.raises(ArtifactError, match=told):
             _ = made.path
+
+
+ENTRY = {"bytes": 1, "sha256": "0" * 64}
+MISLEADING = (
+    {"files": {"../outside": ENTRY}},
+    {"files": {"a/../../outside": ENTRY}},
+    {"files": {"/etc/hostname": ENTRY}},
+    {"files": {"": ENTRY}},
+    {"files": {".": ENTRY}},
+    {"files": {"a\0b": ENTRY}},
+    {"files": {"x" * 10_000: ENTRY}},
+    {"files": {"x" * 256: ENTRY}},
+    {"files": {"a/" * 5000: ENTRY}},
+    {"files": {"a": [[[]]]}},
+    {"files": [["a", ENTRY]]},
+    {"files": {"a": None}},
+    {"files": {"a": {"bytes": "1", "sha256": "0"}}},
+    {"files": {"a": {"bytes": -1, "sha256": "0"}}},
+    {"files": {"a": {"bytes": True, "sha256": "0"}}},
+    {"files": {"a": {"sha256": "0"}}},
+    {"files": {"a": {"bytes": 1}}},
+    {"files": {}, "inputs": ["corpus/a-0"]},
+    {"files": {}, "inputs": {"corpus": "../../other/root"}},
+    {"files": {}, "inputs": {"corpus": 1}},
+    {"files": {}, "metrics": []},
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*map(json.dumps, MISLEADING), "[" * 10_000, '{"files": ' * 900 + "1" + "}" * 900, "1" * 9999],
+    ids=lambda text: text[:40],
+)
+def test_a_manifest_that_names_what_cannot_be_in_its_folder_is_damaged(
+    tmp_path: Path, text: str
+) -> None:
+    folder = Store(str(tmp_path)).publish(identity(), build).path
+    (folder / MANIFEST).write_text(text)
+    for read in (lambda: Store(str(tmp_path)).find(identity()), lambda: read_manifest(folder)):
+        with pytest.raises(ArtifactError, match=r"manifest.json: damaged: not a manifest \(.+\)"):
+            read()
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_manifest_that_is_a_device_is_no_manifest(tmp_path: Path, device: str) -> None:
+    (tmp_path / MANIFEST).symlink_to(device)
+    with pytest.raises(ArtifactError, match="not a regular file"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("root", ["~nobody-at-all/x", "a\0b", "x" * 300, "x/" * 3000])
+def test_a_root_that_cannot_be_a_folder_is_told(root: str) -> None:
+    with pytest.raises(ArtifactError, match=r"^root .{1,120}: no folder can be there: "):
+        Store(root)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"files": {}'])

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 OURS = ("wd", "pipelines", "tune_spaces", "cluster")
 
 LAYERS = (
-    ("wd.errors", "wd.svg", "wd.language_codes"),
-    ("wd.files", "wd.manifest"),
+    ("wd.errors", "wd.files", "wd.language_codes", "wd.svg"),
+    ("wd.manifest",),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),
     ("wd.data", "wd.model"),

@@ -1,15 +1,19 @@
 import os
+import string
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import pytest
 
-from wd.config import Recipe
+from wd.config import Recipe, overridden
+from wd.errors import ConfigError
 from wd.model.directory import save_model
 from wd.model.transformer import Transformer
 from wd.registry import Registry, RegistryError, Version, resolve
+from wd.registry.packaging import default_uri
 from wd.tracking import open_tracker
 
 DECODING = {
@@ -65,6 +69,72 @@ def test_the_same_artifact_is_registered_once(versions: list[Version]) -> None:
     assert [version.version for version in versions] == [1, 2, 1]
     assert versions[0].tags["wd.artifact"] == "student/a"
     assert versions[0].tags["wd.bleu"] == "12.5"
+
+
+NAMES = ("北京", "a b", "l'europe", "a%20b", "a;b&c=d", "#1", "' or 1=1 --", "12", "LATEST")
+
+
+def test_every_name_that_a_recipe_may_say_is_found_again(root: Path, model: Path) -> None:
+    """MLflow itself finds the model by its address, and we find its version by its artifact."""
+    asked = [*NAMES, "x" * 201, *(f"a{mark}b" for mark in string.punctuation)]
+    names = [name for name in asked if _is_possible({"registry": {"name": name}})]
+    assert {*NAMES, "x" * 201} <= set(names)
+    client, found = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}"), {}
+    for name in names:
+        client.create_registered_model(name)
+        client.create_model_version(name, model.as_uri(), tags={"wd.artifact": name})
+        found[name] = [each.name for each in Registry(client.tracking_uri)._versions(name, name)]
+    assert found == {name: [name] for name in names}
+    with default_uri(client.tracking_uri):
+        for name in names:
+            folder = mlflow.artifacts.download_artifacts(f"models:/{name}/1")
+            assert Path(folder) == model, name
+
+
+@pytest.mark.parametrize("name", ["北京", "l'europe", "a b"])
+def test_a_student_of_any_name_is_registered_once_and_fetched(
+    name: str, registry: Registry, root: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    recipe = Recipe(name=name, source_language="en", target_language="de")
+    with open_tracker(recipe, root) as run:
+        for _ in range(2):
+            version = registry.register(
+                f"{name}-tiny",
+                model,
+                artifact=f"student/{name}-tiny-0",
+                run_id=run.run_id,
+                decoding=DECODING,
+                tags={"wd.recipe": name},
+            )
+            assert version.version == 1
+    registry.promote(version, "champion")
+    folder = resolve(f"models:/{name}-tiny@champion", str(root))
+    assert (folder / "config.json").read_bytes() == (model / "config.json").read_bytes()
+
+
+@pytest.mark.parametrize("alias", ["latest", "Latest", "v2", "V10", "", "a b", "1", "x" * 101])
+def test_an_alias_that_mlflow_keeps_for_itself_is_refused(
+    alias: str, registry: Registry, versions: list[Version]
+) -> None:
+    assert not _is_possible({"registry": {"alias": alias}})
+    with pytest.raises(RegistryError, match=f"alias {alias}: "):
+        registry.promote(versions[1], alias)
+    with pytest.raises(RegistryError, match=f"alias {alias}: "):
+        registry.roll_back("bird", alias)
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a ", " a", "a\tb", "a\n", "a\0", "x" * 202])
+def test_a_model_name_that_mlflow_would_lose_is_refused(name: str) -> None:
+    assert not _is_possible({"registry": {"name": name}})
+
+
+def _is_possible(changes: dict[str, dict[str, str]]) -> bool:
+    try:
+        overridden(Recipe(name="r", source_language="en", target_language="de"), changes)
+    except ConfigError:
+        return False
+    return True
 
 
 def test_nothing_registered_is_a_pickle_or_tells_where_it_was_made(

@@ -4,7 +4,6 @@ A space is a function of (recipe, random generator) to a mapping of recipe key -
 domain, sized relative to the recipe's teacher. Keys that depend on others come after them.
 """
 
-import difflib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from tune_spaces.optimization import optimization
 from tune_spaces.parts import parts
 from tune_spaces.student_shape import student_shape
 from wd.config import Recipe
-from wd.errors import ConfigError
+from wd.errors import ConfigError, unknown
 
 Space = Callable[[Recipe, random.Random], dict[str, Any]]
 SPACES: Mapping[str, Space] = {
@@ -28,14 +27,11 @@ SPACES: Mapping[str, Space] = {
 def search_space(recipe: Recipe, names: Sequence[str], seed: int) -> dict[str, Any]:
     """Return the spaces of these names as one.
 
-    Raises ConfigError for a name that does not exist, naming the nearest, and for none at all.
+    Raises ConfigError for a name that does not exist, and for none at all.
     """
     for name in names:
         if name not in SPACES:
-            near = difflib.get_close_matches(name, SPACES, n=1, cutoff=0.0)[0]
-            raise ConfigError(
-                f"--space {name}: no such space; did you mean {near}? There are {', '.join(SPACES)}"
-            )
+            raise ConfigError(unknown("--space", name, SPACES))
     if not names:
         raise ConfigError(f"--space: name at least one of {', '.join(SPACES)}")
     generator = random.Random(seed)

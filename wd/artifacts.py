@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from wd.errors import ArtifactError, DataError
 from wd.manifest import (
     MANIFEST,
+    MOST_BYTES,
     commit,
     damaged_files,
     describe_files,
@@ -113,7 +114,7 @@ class Store:
     """The artifacts below one root: a local or shared folder, or an object store's address."""
 
     def __init__(self, root: str) -> None:
-        self.root = root if "://" in root else str(Path(root).expanduser().absolute())
+        self.root = root if "://" in root else str(local_folder(root))
         self._filesystem, self._base = _filesystem(self.root)
 
     @property
@@ -141,7 +142,7 @@ class Store:
                 path = f"{parent}/{name}/{MANIFEST}"
                 if self._filesystem.get_file_info(path).type == pafs.FileType.File:
                     with self._filesystem.open_input_stream(path) as stream:
-                        manifest = parse_manifest(stream.read(), path)
+                        manifest = parse_manifest(stream.read(MOST_BYTES), path)
                     return Artifact(self.root, f"{identity.stage}/{name}", manifest)
         return None
 
@@ -217,6 +218,20 @@ class Store:
                 destination_filesystem=self._filesystem,
             )
         shutil.rmtree(folder)
+
+
+def local_folder(root: str) -> Path:
+    """Return where a root's folder is, or would be; raises ArtifactError if none can be there."""
+    try:
+        folder = Path(root).expanduser().absolute()
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it can be made, or what makes it will tell
+    except (RuntimeError, ValueError, OSError) as error:  # ~nobody, NUL, too long a name
+        why = getattr(error, "strerror", None) or error
+        shown = root if len(root) <= 100 else f"{root[:100]}..."
+        raise ArtifactError(f"root {shown!r}: no folder can be there: {why}") from None
+    return folder
 
 
 def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:

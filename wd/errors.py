@@ -1,5 +1,13 @@
 """Errors that are addressed to the user: what was wrong, where, and what to do."""
 
+import difflib
+from collections.abc import Iterable, Mapping
+
+_NEAR = 0.6
+"""Two names are alike if so much of both is the same, from 0 to 1."""
+_FEW, _MANY = 8, 30
+"""So many names are all told: beside a near one, and where there is none."""
+
 
 class UserError(Exception):
     """Something the user can mend. The command line prints it in one piece and exits with 2."""
@@ -15,3 +23,45 @@ class DataError(UserError):
 
 class ArtifactError(UserError):
     """An artifact, model directory or checkpoint that is missing, truncated or altered."""
+
+
+class TrackingError(UserError):
+    """A tracking server or database that cannot be used."""
+
+
+class RegistryError(UserError):
+    """A registered model, version or alias that does not exist or cannot be used."""
+
+
+class ClusterError(UserError):
+    """A Ray cluster that does not answer or does not let us in."""
+
+
+def to_data(error: UserError) -> dict[str, str]:
+    """Return the error as plain data, for another process; `from_data` makes it anew.
+
+    A module's private kind of error is told as the kind of this file that it is derived from.
+    """
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == __name__)
+    return {"kind": kind.__name__, "message": str(error)}
+
+
+def from_data(data: Mapping[str, str]) -> UserError:
+    """Return the error that `to_data` has told, of the same class."""
+    kinds = {kind.__name__: kind for kind in UserError.__subclasses__()}
+    return kinds.get(data["kind"], UserError)(data["message"])
+
+
+def unknown(what: str, name: str, known: Iterable[str], *, below: str = "") -> str:
+    """Say that there is no `what` of this name: which one is near, or what there is.
+
+    `below` is where the names are, as in `teacher.training.`: it is told, but not compared.
+    """
+    names = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=_NEAR)
+    told = f"unknown {what} {below}{name}"
+    if near:
+        told += f"; did you mean {below}{names[near[0]]}?"
+    if not 0 < len(names) <= (_FEW if near else _MANY):
+        return told
+    return told + (" It can be " if near else ": it can be ") + ", ".join(names.values())

@@ -1,11 +1,18 @@
-"""Files as the project treats them: hashed in one place, and written whole or not at all."""
-
+"""Files: hashed in one place, written whole or not at all, not believed for what they claim."""
 import hashlib
+import json
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+_SMALL = 1_000_000
+"""Somebody else's small file has at most so many bytes."""
+_DEEPEST = 50
+"""JSON is nested at most so deeply."""
 
 
 def sha256(path: Path) -> str:
@@ -51,3 +58,38 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def read_small(path: Path, most: int = _SMALL) -> bytes:
+    """Return a file's bytes.
+
+    Raises ValueError if it is no regular file (a device may have no end) or has more than `most`
+    bytes; FileNotFoundError or NotADirectoryError if there is none.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("not a regular file")
+    with path.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return content
+
+
+def parse_json(content: bytes) -> Any:
+    """Return JSON as plain data; raises ValueError, also if it is nested too deeply."""
+    try:
+        tree = json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [tree]
+    for _ in range(_DEEPEST):
+        level = [below for each in level for below in _below(each)]
+    if level:
+        raise ValueError("nested too deeply")
+    return tree
+
+
+def _below(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []

@@ -5,39 +5,81 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from subprocess import DEVNULL, CalledProcessError, check_output
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from wd.errors import ArtifactError
-from wd.files import sha256
+from wd.files import parse_json, read_small, sha256
 
 MANIFEST = "manifest.json"
+MOST_BYTES = 64_000_000
+"""A manifest has at most so many bytes: some 400,000 files."""
 _DEEPEST = 3
 """A file of an artifact lies at most so many folders deep, its own included."""
 _REPORTED_PACKAGES = ("weight-distillation", "torch", "ray", "mlflow", "ctranslate2", "sacrebleu")
 
 
+def _inside(name: str) -> str:
+    """Return the name of something below a folder; raises ValueError if it leads elsewhere."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise ValueError("it leads out of the folder")
+    if max(len(part.encode("utf-8", "surrogatepass")) for part in path.parts) > 255:
+        raise ValueError("no file has so long a name")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_inside), Field(max_length=4096)]
+
+
+class _File(BaseModel):
+    bytes: Annotated[int, Field(strict=True, ge=0)]
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """What is read of every manifest; the rest is only shown."""
+
+    files: dict[_Name, _File]
+    inputs: dict[str, _Name] = {}
+    metrics: dict[str, Any] = {}
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read a folder's manifest; raises ArtifactError where there is none or it is damaged."""
+    path = folder / MANIFEST
     try:
-        return parse_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+        return parse_manifest(read_small(path, MOST_BYTES), str(path))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder}: not an artifact (it has no {MANIFEST})") from None
+    except ValueError as error:
+        raise _damaged(str(path), str(error)) from None
 
 
 def parse_manifest(manifest: bytes, path: str) -> dict[str, Any]:
-    """Return a manifest's tree; raises ArtifactError, which names `path`, if it is damaged."""
+    """Return a manifest's tree; raises ArtifactError, which names `path`, if it is damaged.
+
+    The files that it names lie in its folder; its inputs lie below its root.
+    """
     try:
-        tree = json.loads(manifest)
+        tree = parse_json(manifest)
+        _Manifest.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part)[:100] for part in first["loc"])
+        raise _damaged(path, f"{place}: {first['msg']}" if place else first["msg"]) from None
     except ValueError as error:
-        tree = error
-    if not isinstance(tree, dict) or not isinstance(tree.get("files"), dict):
-        why = f" ({tree})" if isinstance(tree, ValueError) else ""
-        raise ArtifactError(
-            f"{path}: damaged: not a manifest{why}; remove its folder and run its stage again"
-        )
-    return tree
+        raise _damaged(path, str(error)) from None
+    return dict(tree)
+
+
+def _damaged(path: str, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path}: damaged: not a manifest ({why}); remove its folder and run its stage again"
+    )
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:

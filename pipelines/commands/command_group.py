@@ -21,6 +21,8 @@ _USERS_DISK = (
     errno.ENOTDIR,
     errno.EISDIR,
     errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
 )
 _PYTHONS = warnings.formatwarning
 BAD_INPUT = 2

@@ -1,11 +1,10 @@
 """From what is typed to a recipe: a shipped name or a path, and `key=value` overrides."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
 from wd.config import Recipe, load_recipe
-from wd.errors import ConfigError
+from wd.errors import ConfigError, unknown
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -18,7 +17,7 @@ def shipped_recipes() -> list[str]:
 def recipe_path(recipe: str) -> Path:
     """Return the file of a shipped recipe's name, or the path that was given.
 
-    Raises ConfigError; for a name that is not shipped it names the nearest.
+    Raises ConfigError for a name that is not shipped.
     """
     path = Path(recipe)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
@@ -26,10 +25,8 @@ def recipe_path(recipe: str) -> Path:
     known = shipped_recipes()
     if recipe in known:
         return RECIPES / f"{recipe}.yaml"
-    nearest = difflib.get_close_matches(recipe, known, n=1, cutoff=0.0)
     raise ConfigError(
-        f"no recipe {recipe!r}; did you mean {' or '.join(nearest)}? Shipped recipes: "
-        f"{', '.join(known)}. A recipe of your own is given as a path that ends in .yaml"
+        f"{unknown('recipe', recipe, known)}; or a recipe of your own, as a path that ends in .yaml"
     )
 
 

@@ -1,13 +1,12 @@
 """The rungs of a ladder: ways to make a student, and the recipes that make it so."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from wd.config import InitialisationConfig, Method, Recipe, overridden
 from wd.config.generation import REFERENCE
-from wd.errors import ConfigError
+from wd.errors import ConfigError, unknown
 
 METHODS: tuple[Method, ...] = get_args(Method)
 STARTS = (*get_args(InitialisationConfig.model_fields["maps"].annotation), "reference")
@@ -77,9 +76,6 @@ def rungs_of(methods: Sequence[str], starts: Sequence[str]) -> list[Rung]:
 
 
 def check_name(option: str, name: str, known: Sequence[str]) -> None:
-    """Raise ConfigError for a name that an option does not know, with the nearest."""
+    """Raise ConfigError for a name that an option does not know."""
     if name not in known:
-        nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
-        raise ConfigError(
-            f"{option} {name}: did you mean {' or '.join(nearest)}? It can be {', '.join(known)}"
-        )
+        raise ConfigError(unknown(option, name, known))

@@ -1,6 +1,5 @@
 """What a recipe may say: every key with its values, its default, and what it means."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import fill
@@ -9,7 +8,7 @@ from typing import Any
 import yaml
 
 from wd.config import Recipe
-from wd.errors import ConfigError
+from wd.errors import ConfigError, unknown
 
 WIDTH = 100
 _LIMITS = {
@@ -52,9 +51,17 @@ def keys(prefix: str | None = None) -> list[Key]:
     wanted = prefix.split(".")
     if chosen := [key for key in found if _is_below(key.path.split("."), wanted)]:
         return chosen
-    known = [key.path for key in found]
-    (near,) = difflib.get_close_matches(prefix, known, n=1, cutoff=0.0)
-    raise ConfigError(f"no key {prefix}; did you mean {near}?")
+    raise ConfigError(_unknown([key.path.split(".") for key in found], wanted))
+
+
+def _unknown(paths: list[list[str]], wanted: list[str]) -> str:
+    """Say which step of a key's path is the first that does not exist."""
+    for depth, step in enumerate(wanted):
+        here = [path for path in paths if _is_below(path, wanted[:depth])]
+        known = dict.fromkeys(path[depth] for path in here if len(path) > depth)
+        if step not in known and "NAME" not in known:
+            break
+    return unknown("key", step, known, below="".join(f"{name}." for name in wanted[:depth]))
 
 
 def _is_below(path: list[str], prefix: list[str]) -> bool:
@@ -99,7 +106,7 @@ def _values(field: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
     if field.get("type") == "array":
         inner = field.get("items") or field["prefixItems"][0]
         return f"list of {_values(inner, kinds)}"
-    limits = [f"{word} {field[key]:g}" for key, word in _LIMITS.items() if key in field]
+    limits = [f"{word} {field[key]:,.10g}" for key, word in _LIMITS.items() if key in field]
     return ", ".join([field["type"], *limits])
 
 

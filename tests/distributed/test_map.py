@@ -9,8 +9,7 @@ from ray.exceptions import RayTaskError
 
 from wd.config import RayConfig
 from wd.distributed.map import map_parts
-from wd.distributed.runtime import ClusterError
-from wd.errors import DataError
+from wd.errors import ClusterError, DataError, RegistryError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 CONFIG = RayConfig()
@@ -22,6 +21,8 @@ def upper(log: Path, part: Path, out: Path) -> dict[str, Any]:
     text = part.read_text()
     if text == "bad":
         raise DataError(f"{part}: is bad")
+    if text == "unregistered":
+        raise RegistryError(f"{part}: is unregistered")
     if text == "bug":
         raise RuntimeError("a bug")
     if text == "kill" and log.read_text().count(part.name) == 1:
@@ -89,7 +90,10 @@ def test_killed_worker_is_replaced_and_leaves_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("*.partial"))
 
 
-@pytest.mark.parametrize(("text", "error"), [("bad", DataError), ("bug", RayTaskError)])
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("bad", DataError), ("unregistered", RegistryError), ("bug", RayTaskError)],
+)
 def test_failed_part_is_never_visible_and_the_others_stay(
     tmp_path: Path, text: str, error: type[Exception]
 ) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from wd.config import RayConfig
-from wd.distributed.runtime import ClusterError
 from wd.distributed.side_by_side import side_by_side
-from wd.errors import DataError, UserError
+from wd.errors import ClusterError, DataError, UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 CONFIG = RayConfig(cpus_per_worker=0.5)

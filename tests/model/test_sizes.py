@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from itertools import product
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from wd.config import ModelConfig, StackShape
 from wd.model.sizes import (
+    Quantization,
     count_parameters,
     decoder_flops,
     encoder_flops,
@@ -76,6 +78,19 @@ def test_quantised_bytes() -> None:
     scales = sum(rows for rows, _ in matrices)
     assert weight_bytes(config, "int8") == weights + 4 * (vectors + scales)
     assert weight_bytes(config, "float16") * 2 == weight_bytes(config)
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_a_deep_stack_is_counted_as_fast_as_a_flat_one(quantization: Quantization) -> None:
+    def deep(layers: int) -> ModelConfig:  # deeper than a config says that it may be
+        stack = WIDE.model_copy(update={"layers": layers})
+        return model().model_copy(update={"encoder": stack, "decoder": stack})
+
+    started = time.monotonic()
+    for size in (count_parameters, lambda config: weight_bytes(config, quantization)):
+        one, two, many = (size(deep(layers)) for layers in (1, 2, 10**9))
+        assert many == one + (two - one) * (10**9 - 1)
+    assert time.monotonic() - started < 1
 
 
 def test_a_plan_needs_neither_torch_nor_ray_nor_mlflow() -> None:

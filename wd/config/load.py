@@ -1,16 +1,15 @@
 """YAML and `key=value` overrides in, a frozen `Recipe` out; errors name the key and the rule."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from wd.config.reading import MOST_BYTES, parse_yaml
 from wd.config.recipe import Recipe
-from wd.errors import ConfigError
+from wd.errors import ConfigError, unknown
 
 C = TypeVar("C", bound=BaseModel)
 _KINDS = {
@@ -18,21 +17,12 @@ _KINDS = {
     **dict.fromkeys(("model_type", "dict_type"), "must be a section of keys"),
 }
 """What pydantic calls by its Python name."""
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See `yaml.SafeLoader`."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+_SCALARS = {
+    **dict.fromkeys(("int_type", "float_type", "bool_type"), ""),
+    "string_type": ": YAML reads no, on, numbers and dates as such; quote it",
+}
+_TOLD = 20
+"""So many mistakes are told at once."""
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -41,10 +31,10 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises ConfigError that names the file, the key and, for an unknown key, the nearest one.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        tree = parse_yaml(_text(path))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise ConfigError(f"{path}: no such recipe file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of keys, not {type(tree).__name__}")
@@ -68,18 +58,30 @@ def validated(kind: type[C], tree: Mapping[str, Any], where: str) -> C:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(kind, problem) for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        lines = [_explain(kind, problem) for problem in problems[:_TOLD]]
+        if len(problems) > _TOLD:
+            lines.append(f"and {len(problems) - _TOLD} more")
         raise ConfigError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as stream:  # maybe a pipe, maybe a device without end
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    return content.decode("utf-8")
 
 
 def _parse(override: str) -> tuple[str, Any]:
     key, separator, text = override.partition("=")
     if not separator or not key:
-        raise ConfigError(f"override {override!r}: write it as key=value, e.g. student=small")
+        raise ConfigError(f"override {_short(override)}: write it as key=value, as student=small")
     try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {override!r}: the value is not valid YAML: {error}") from None
+        return key, parse_yaml(text)
+    except ValueError as error:
+        told = f"override {_short(override)}: the value is not valid YAML: {error}"
+        raise ConfigError(told) from None
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -97,16 +99,17 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
     key = ".".join(str(part) for part in loc)
     if problem["type"] != "extra_forbidden":
         message = _KINDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-        if problem["type"] == "string_type" and not isinstance(problem["input"], (dict, list)):
-            message += (
-                f", not {problem['input']}: YAML reads no, on, numbers and dates as such; quote it"
-            )
+        if problem["type"] in _SCALARS and not isinstance(problem["input"], (dict, list, tuple)):
+            message += f", not {_short(problem['input'])}{_SCALARS[problem['type']]}"
         return f"{key}: {message}" if key else message
     known = _fields_at(kind, loc[:-1])
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.0)
-    prefix = ".".join(str(part) for part in loc[:-1])
-    suggestion = ".".join(filter(None, [prefix, *near]))
-    return f"unknown key {key}; did you mean {suggestion}?"
+    return unknown("key", str(loc[-1]), known, below="".join(f"{part}." for part in loc[:-1]))
+
+
+def _short(value: Any) -> str:
+    """Return a value as Python writes it, or its beginning."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _fields_at(kind: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from wd.config.generation import GeneratorConfig
+from wd.config.names import Alias, ModelName, Name
 from wd.config.shapes import (
     Config,
     Fraction,
@@ -16,12 +17,11 @@ from wd.config.shapes import (
     PositiveInt,
     StackOverride,
     StudentShape,
+    Vocabulary,
 )
 from wd.config.training import ObjectiveConfig, TrainingConfig
 from wd.language_codes import same_language
 
-Name = Annotated[str, Field(pattern=r"^[^\s./\\:@][^/\\:@]*$")]
-"""Part of the names of folders and of registered models."""
 Method = Literal["scratch", "kd", "copy", "wd"]
 """How a student is made; all get equal updates in total."""
 _START = ("learning_rate", "initial_learning_rate", "warmup_updates")
@@ -39,7 +39,7 @@ class FilterConfig(Config):
     """A pair is dropped if both sides have fewer."""
     max_words: PositiveInt = 250
     """A pair is dropped if either side has more."""
-    max_ratio: Annotated[float, Field(ge=1.0)] = 4.0
+    max_ratio: Annotated[float, Field(ge=1.0, le=1e6)] = 4.0
     """Longest allowed ratio between the sides' lengths in characters (short pairs are exempt).
     A character of a script without spaces counts as three."""
     drop_identical: bool = True
@@ -48,7 +48,7 @@ class FilterConfig(Config):
     """Drop exact repetitions of a pair."""
 
 
-Column = Annotated[str, Field(coerce_numbers_to_str=True)]
+Column = Annotated[str, Field(coerce_numbers_to_str=True, strict=False)]
 MAX_POSITIONS = 1024
 """Pieces in the longest sentence, source or target, that a converted model can handle."""
 
@@ -92,15 +92,14 @@ SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")
 """The special tokens' spelling, in the order of their ids."""
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """What SentencePiece calls the pieces that stand for one byte each."""
-VocabularySize = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class TokenizerConfig(Config):
     """SentencePiece."""
 
-    vocabulary_size: VocabularySize = 32_700
+    vocabulary_size: Vocabulary = 32_700
     """Pieces of the joint model, or of each side's."""
-    target_vocabulary_size: VocabularySize | None = None
+    target_vocabulary_size: Vocabulary | None = None
     """Pieces of the target's model, if they are not as many as the source's (`joint: false`)."""
     joint: bool = True
     """One model over both languages, or one each."""
@@ -181,7 +180,7 @@ class PseudoConfig(Config):
     """Sequence-level knowledge distillation: the teacher translates the training sources."""
 
     beam_size: PositiveInt = 6
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] = 1.0
     max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
     batch_tokens: PositiveInt = 4096
@@ -191,7 +190,7 @@ class EvaluationConfig(Config):
     """How the models are compared on the test set."""
 
     beam_size: PositiveInt = 6
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] = 1.0
     max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
     batch_tokens: PositiveInt = 4096
     quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
@@ -211,10 +210,10 @@ class TrackingConfig(Config):
 class RegistryConfig(Config):
     """MLflow's model registry."""
 
-    name: Annotated[str, Field(pattern="^[^/:@]+$")] | None = None
+    name: ModelName | None = None
     """Registered model; default: RECIPE-STUDENT."""
-    alias: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_-]*$")] = "champion"
-    min_bleu: float = 0.0
+    alias: Alias = "champion"
+    min_bleu: Annotated[float, Field(ge=0, le=100)] = 0.0
     """A student below this test BLEU is registered, but does not get the alias."""
 
 
@@ -223,21 +222,21 @@ class RayConfig(Config):
 
     address: str | None = None
     """A running cluster; default: the one this job runs on, else a local one."""
-    workers: Annotated[int, Field(ge=0)] = 1
+    workers: Annotated[int, Field(ge=0, le=100_000)] = 1
     """Training workers; 0 trains in the calling process."""
     min_workers: PositiveInt | None = None
     """Go on with as few when nodes are lost, and with more when they come back; default: wait for
     all."""
-    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    cpus_per_worker: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """CPUs (and threads) of a training worker."""
-    map_cpus: Annotated[float, Field(gt=0)] = 1.0
+    map_cpus: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """CPUs (and threads) of a data task or a decoding actor."""
     gpu: bool = False
     """One GPU per training worker and per decoding actor."""
-    max_failures: int = 3
+    max_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     """Restarts of a training run after lost workers."""
-    object_store_memory: PositiveInt = 500_000_000
-    """Bytes, for a cluster that the run starts itself."""
+    object_store_memory: Annotated[int, Field(ge=78_643_200, le=10**15)] = 500_000_000
+    """Bytes, for a cluster that the run starts itself; Ray takes no less than 75 MiB."""
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:
@@ -263,7 +262,7 @@ class Recipe(Config):
     """A language code: de, deu, pt_BR, zho_Hans. In file names of `corpus` it stands for {lang}."""
     target_language: str
     """Another one. BLEU's tokenizer goes by it; a private name that is no code gets `13a`."""
-    root: Annotated[str, Field(min_length=1)] = "artifacts"
+    root: Annotated[str, Field(min_length=1, max_length=4096)] = "artifacts"
     """Where artifacts go: a folder that all nodes share, or an s3:// or gs:// address; then what is
     being made, and what is read, is below XDG_CACHE_HOME, which they must share instead."""
     corpus: CorpusConfig = CorpusConfig()

@@ -1,19 +1,39 @@
 """Model shapes: what a teacher or a student looks like, and which shapes are possible."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-PositiveInt = Annotated[int, Field(ge=1)]
+MOST = 1_000_000_000
+"""Of whatever is counted: more is a slip of the keyboard."""
+PositiveInt = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Layers = Annotated[int, Field(ge=1, le=1000)]
+Heads = Annotated[int, Field(ge=1, le=4096)]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
+Vocabulary = Annotated[int, Field(ge=1, le=1_000_000)]
+"""In pieces."""
 
 
 class Config(BaseModel):
-    """Base of all configuration: frozen, and strict about unknown keys."""
+    """Base of all configuration: frozen, strict about unknown keys and about kinds of values.
+
+    `true` is no number and 1 no truth; a whole number may stand for any number.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return _as_tuple(value)
 
     def without(self, *keys: str) -> Self:
         """Return a copy with these keys at their defaults: they are not to count."""
@@ -21,14 +41,18 @@ class Config(BaseModel):
         return self.model_copy(update=defaults)
 
 
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
 class StackShape(Config):
     """One stack (encoder or decoder) of a Transformer."""
 
-    layers: PositiveInt = 6
-    d_model: PositiveInt = 512
+    layers: Layers = 6
+    d_model: Width = 512
     """Width of the residual stream."""
-    heads: PositiveInt = 8
-    feed_forward: PositiveInt = 2048
+    heads: Heads = 8
+    feed_forward: Width = 2048
     """Inner width of the feed-forward block."""
 
     @model_validator(mode="after")
@@ -68,8 +92,8 @@ class ModelShape(Config):
 class ModelConfig(ModelShape):
     """A complete model: its shape and its vocabulary sizes (in pieces)."""
 
-    source_vocabulary: PositiveInt
-    target_vocabulary: PositiveInt
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
 
     @model_validator(mode="after")
     def _one_table_needs_one_vocabulary(self) -> Self:
@@ -84,10 +108,10 @@ class ModelConfig(ModelShape):
 class StackOverride(Config):
     """What a student's stack changes; whatever is absent stays as in the teacher."""
 
-    layers: PositiveInt | None = None
-    d_model: PositiveInt | None = None
-    heads: PositiveInt | None = None
-    feed_forward: PositiveInt | None = None
+    layers: Layers | None = None
+    d_model: Width | None = None
+    heads: Heads | None = None
+    feed_forward: Width | None = None
 
 
 class StudentShape(Config):

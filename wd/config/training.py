@@ -4,7 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wd.config.shapes import Config, Fraction, PositiveInt
+from wd.config.shapes import Config, Count, Fraction, PositiveInt
+
+MOST_SEED = 2**32 - 1
+"""The number generators take 64 bits, of which the update and the worker take a half."""
+Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class TrainingConfig(Config):
@@ -13,16 +17,16 @@ class TrainingConfig(Config):
     updates: PositiveInt = 30_000
     batches_per_update: PositiveInt = 8
     """Batches in one optimiser step, over all workers; best a multiple of their number."""
-    learning_rate: Annotated[float, Field(gt=0)] = 7e-4
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 7e-4
     """Peak, reached after the warm-up."""
-    initial_learning_rate: Annotated[float, Field(ge=0)] = 1e-7
+    initial_learning_rate: Annotated[float, Field(ge=0, le=100)] = 1e-7
     warmup_updates: PositiveInt = 4000
     decay: Literal["inverse_sqrt", "linear", "cosine"] = "inverse_sqrt"
     """Of the rate after the warm-up. `inverse_sqrt`: as published, the same for any number of
     updates. `linear`, `cosine`: to zero at the last update."""
     adam_betas: tuple[Fraction, Fraction] = (0.9, 0.98)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0, le=1e6)] | None = None
     label_smoothing: Fraction = 0.1
     dropout: Fraction = 0.1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -31,12 +35,12 @@ class TrainingConfig(Config):
     """Updates between validations; each one also writes a checkpoint."""
     log_every: PositiveInt = 100
     """Updates between progress reports."""
-    bleu_sentences: Annotated[int, Field(ge=0)] = 500
+    bleu_sentences: Count = 500
     """Validation sentences that are also translated, greedily, for a BLEU; 0: loss only."""
     average_last: PositiveInt = 5
     """The published weights are the mean of this many last checkpoints, or the last one's where
     those validate better."""
-    average_best: Annotated[int, Field(ge=0)] = 0
+    average_best: Count = 0
     """Also try the mean of this many best checkpoints; 0: the best one."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and publish, in the place of the weights, their exponential moving average with this
@@ -50,7 +54,7 @@ class TrainingConfig(Config):
     """An update whose gradient is not finite is skipped; so many in a row stop the run."""
     compile: bool = False
     """Train through `torch.compile`."""
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 1
 
     @model_validator(mode="after")
     def _check_metric(self) -> Self:
@@ -67,12 +71,12 @@ class ObjectiveConfig(Config):
     Both extra terms run the teacher beside the student, which costs a forward pass of it.
     """
 
-    word_kd: Annotated[float, Field(ge=0.0)] = 0.0
+    word_kd: Weight = 0.0
     """Weight of the Kullback-Leibler divergence from the teacher's word distributions to the
     student's (Hinton et al. 2015), in nats per target piece, times temperature squared."""
-    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    temperature: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Divides the logits of both before `word_kd` compares them."""
-    hidden_states: Annotated[float, Field(ge=0.0)] = 0.0
+    hidden_states: Weight = 0.0
     """Weight of the distance between a student layer's states and those of the last teacher
     layer of its subset: of the states themselves where the widths agree, else of their cosine
     similarities between positions (Tung and Mori 2019), which need no projection. Not with

@@ -72,7 +72,7 @@ def _run(
         for leftover in out.glob(f".{part.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
     for failed in (row for row in outcome if row["kind"]):
-        raise getattr(errors, failed["kind"], errors.UserError)(failed["message"])
+        raise errors.from_data(failed)
 
 
 class _Part:
@@ -87,7 +87,7 @@ class _Part:
         try:
             _make(self._worker, part, self._out / part.name)
         except errors.UserError as error:
-            return {"kind": type(error).__name__, "message": str(error)}
+            return errors.to_data(error)
         return {"kind": "", "message": ""}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from wd.config import RayConfig
 from wd.distributed.settings import PACKAGES, RAY_SETTINGS
-from wd.errors import UserError
+from wd.errors import ClusterError
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SETTINGS = {
@@ -22,10 +22,6 @@ _SETTINGS = {
     "RAY_DATA_LOG_LEVEL": "WARNING",  # no execution plans; the progress bar stays
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announces itself with a warning otherwise
 }
-
-
-class ClusterError(UserError):
-    """A Ray cluster that does not answer or does not let us in."""
 
 
 def ensure_ray(config: RayConfig) -> None:

@@ -103,7 +103,7 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
     if outcome.get("kind") == Interrupted.__name__:
         raise Interrupted
     if "kind" in outcome:
-        raise getattr(errors, outcome["kind"], errors.UserError)(outcome["message"])
+        raise errors.from_data(outcome)
 
 
 def _work(settings: dict[str, Any]) -> dict[str, str]:
@@ -119,7 +119,7 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     report: Callable[[dict[str, Any]], None] = ray.train.report
     job, failure = settings["job"], _failure_note(settings["job"])
     if unseen := _unseen(job, world):
-        return {"kind": "UserError", "message": unseen}
+        return errors.to_data(errors.UserError(unseen))
     if failure.exists():
         return dict(json.loads(failure.read_text("utf-8")))
     try:
@@ -127,7 +127,7 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     except Interrupted:
         return {"kind": Interrupted.__name__}
     except errors.UserError as error:
-        told = {"kind": type(error).__name__, "message": str(error)}
+        told = errors.to_data(error)
         if world.size == 1:
             return told
         # The others may be waiting for this one: let Ray start all again, to find this.

@@ -1,6 +1,5 @@
 """A trained generator on disk: its weights, and the name of the teacher that it was built on."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from wd.config import Config, GeneratorConfig, ModelConfig, validated
 from wd.errors import ArtifactError, ConfigError
+from wd.files import parse_json, read_small
 from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_model, load_weights, save_weights
 
@@ -43,7 +43,7 @@ def load_generator(folder: Path, teacher: Path) -> ParameterGenerator:
     Raises ArtifactError if a file is missing or damaged, or if `teacher` is another model.
     """
     try:
-        tree = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        tree = parse_json(read_small(folder / DESCRIPTION))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{folder}: not a generator (it has no {DESCRIPTION})") from None
     except ValueError as error:

@@ -1,6 +1,5 @@
 """Model directories: `config.json`, `model.safetensors`, the tokenizer. Nothing is unpickled."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from wd.config import ModelConfig, validated
-from wd.errors import ArtifactError
+from wd.errors import ArtifactError, ConfigError
+from wd.files import parse_json, read_small
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
 
@@ -53,13 +53,7 @@ def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
 
     Raises ArtifactError if something is missing, damaged, or not of the config's shape.
     """
-    try:
-        text = (folder / CONFIG).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(f"{folder}: not a model directory (it has no {CONFIG})") from None
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"{folder / CONFIG}: damaged: {error}") from None
-    config = parse_config(text, str(folder / CONFIG))
+    config = load_config(folder)
     state = load_weights(folder / WEIGHTS)
     _check_shapes(config, state, folder / WEIGHTS)
     return config, state
@@ -73,13 +67,17 @@ def load_transformer(folder: Path, dropout: float = 0.0) -> Transformer:
     return model.eval()
 
 
-def parse_config(text: str, where: str) -> ModelConfig:
-    """Read a model config from JSON; raises ArtifactError that says where."""
+def load_config(folder: Path) -> ModelConfig:
+    """Return a model directory's config; raises ArtifactError if there is none, or for damage."""
+    path = folder / CONFIG
     try:
-        tree = json.loads(text)
+        return validated(ModelConfig, parse_json(read_small(path)), str(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{folder}: not a model directory (it has no {CONFIG})") from None
     except ValueError as error:
-        raise ArtifactError(f"{where}: damaged: {error}") from None
-    return validated(ModelConfig, tree, where)
+        raise ArtifactError(f"{path}: damaged: {error}") from None
+    except ConfigError as error:
+        raise ArtifactError(f"{error}; was it written by another version?") from None
 
 
 def _check_shapes(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> None:

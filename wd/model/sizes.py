@@ -1,5 +1,6 @@
 """How big a model is, and what it costs, from its configuration alone (no torch needed)."""
 
+from collections.abc import Iterator
 from math import prod
 from typing import Literal
 
@@ -36,7 +37,7 @@ def is_bias(name: str) -> bool:
 
 def count_parameters(config: ModelConfig) -> int:
     """Return the number of trained parameters; positions are not trained and do not count."""
-    return sum(prod(shape) for shape in tensor_shapes(config).values())
+    return sum(number * prod(shape) for number, shape in _counted(config))
 
 
 def weight_bytes(config: ModelConfig, quantization: Quantization = "float32") -> int:
@@ -45,12 +46,21 @@ def weight_bytes(config: ModelConfig, quantization: Quantization = "float32") ->
     int8 holds matrices and tables as one byte per weight and a float32 scale per row; vectors
     (biases, layer norms) stay float32.
     """
-    shapes = tensor_shapes(config).values()
     if quantization == "int8":
         return sum(
-            prod(shape) + 4 * shape[0] if len(shape) == 2 else 4 * prod(shape) for shape in shapes
+            number * (prod(shape) + 4 * shape[0] if len(shape) == 2 else 4 * prod(shape))
+            for number, shape in _counted(config)
         )
-    return (4 if quantization == "float32" else 2) * sum(prod(shape) for shape in shapes)
+    return (4 if quantization == "float32" else 2) * count_parameters(config)
+
+
+def _counted(config: ModelConfig) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield how many tensors of which shape there are; a stack's layers are all alike."""
+    stacks = {stack: getattr(config, stack) for stack in ("encoder", "decoder")}
+    shallow = {stack: shape.model_copy(update={"layers": 1}) for stack, shape in stacks.items()}
+    for name, shape in tensor_shapes(config.model_copy(update=shallow)).items():
+        stack, _, below = name.partition(".")
+        yield stacks[stack].layers if below.startswith("layers.") else 1, shape
 
 
 def encoder_flops(config: ModelConfig, length: int) -> int:

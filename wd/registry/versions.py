@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from wd.errors import UserError
+from wd.artifacts import local_folder
+from wd.config.names import check_alias
+from wd.errors import RegistryError
 from wd.registry.packaging import default_uri, log_model
 from wd.tracking import check_reachable, connect
 
 ARTIFACT_TAG = "wd.artifact"
 _MAX_TAG_LENGTH = 5000
-
-
-class RegistryError(UserError):
-    """A registered model, version or alias that does not exist or cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,11 @@ class Registry:
             return _version(mlflow.register_model(uri, name, tags=dict(tags)))
 
     def promote(self, version: Version, alias: str) -> None:
-        """Point the alias at a version and remember where it pointed before."""
+        """Point the alias at a version and remember where it pointed before.
+
+        Raises RegistryError for an alias that MLflow keeps for itself.
+        """
+        _check(alias)
         before = self._find(version.name, alias)
         if before is not None and before.version == version.version:
             return
@@ -107,6 +109,7 @@ class Registry:
 
         Raises RegistryError if there is no such alias or nothing to go back to.
         """
+        _check(alias)
         current = self.at(name, alias)
         previous = current.tags.get(_previous(alias))
         if previous is None:
@@ -166,7 +169,8 @@ class Registry:
 
     def _versions(self, name: str, artifact: str) -> list[Version]:
         """Return the versions made from an artifact, oldest first."""
-        found = self._client.search_model_versions(f"name = '{name}'")
+        mark = "'" if '"' in name else '"'  # MLflow knows no way to write a mark within marks
+        found = self._client.search_model_versions(f"name = {mark}{name}{mark}")
         versions = [_version(entry) for entry in found]
         mine = [entry for entry in versions if entry.tags.get(ARTIFACT_TAG) == artifact]
         return sorted(mine, key=lambda entry: entry.version)
@@ -180,6 +184,13 @@ def _asked(uri: str) -> tuple[str, str, str]:
         if found:
             return name, mark, rest
     raise RegistryError(f"{uri}: say models:/{path}@ALIAS or models:/{path}/VERSION")
+
+
+def _check(alias: str) -> None:
+    try:
+        check_alias(alias)
+    except ValueError as error:
+        raise RegistryError(f"alias {alias}: {error}") from None
 
 
 def _version(entry: Any) -> Version:
@@ -203,6 +214,6 @@ def resolve(uri: str, root: str = "artifacts") -> Path:
     Raises RegistryError if there is neither, or no such model.
     """
     _asked(uri)
-    database = Path(root, "mlflow.db").expanduser().absolute()
+    database = local_folder(root) / "mlflow.db"
     address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
     return Registry.existing(address).resolve(uri)

@@ -1,5 +1,6 @@
 """Tracking: MLflow runs for a pipeline, its stages and its trials, or nothing at all."""
 
+from wd.errors import TrackingError
 from wd.tracking.beside import Beside, beside
 from wd.tracking.opening import (
     attach,
@@ -9,7 +10,7 @@ from wd.tracking.opening import (
     tracking_place,
 )
 from wd.tracking.runs import MLflowTracker, connect
-from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle, TrackingError
+from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle
 
 __all__ = [
     "Beside",

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from wd.tracking.tracker import Tracker, TrackingError
+from wd.errors import TrackingError
+from wd.tracking.tracker import Tracker
 
 
 class Beside:

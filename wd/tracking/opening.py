@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from wd.config import Recipe
+from wd.errors import TrackingError
 from wd.tracking.runs import MLflowTracker, connect, ended, resume_or_create
-from wd.tracking.tracker import NullTracker, Tracker, TrackerHandle, TrackingError
+from wd.tracking.tracker import NullTracker, Tracker, TrackerHandle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,8 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wd.tracking.tracker import Status, Tracker, TrackerHandle, TrackingError
+from wd.errors import TrackingError
+from wd.tracking.tracker import Status, Tracker, TrackerHandle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from wd.errors import UserError
-
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-class TrackingError(UserError):
-    """A tracking server or database that cannot be used."""
 
 
 @dataclass(frozen=True)

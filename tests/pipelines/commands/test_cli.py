@@ -147,7 +147,7 @@ def test_a_module_is_a_command(way: list[str]) -> None:
         [sys.executable, "-m", *way, "no-such-recipe"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no recipe 'no-such-recipe'; did you mean ")
+    assert done.stderr.startswith("error: unknown recipe no-such-recipe: it can be multi30k, ")
 
 
 def test_ctrl_c_says_how_to_go_on() -> None:

@@ -31,9 +31,12 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--student", "tinny"], "--student tinny: did you mean tiny? It can be small, tiny"),
-        (["--method", "kt"], "--method kt: did you mean kd? It can be scratch, kd, copy, wd"),
-        (["--start", "referense"], "--start referense: did you mean reference?"),
+        (
+            ["--student", "tinny"],
+            "--student tinny; did you mean tiny? It can be small, tiny",
+        ),
+        (["--method", "kt"], "unknown --method kt: it can be scratch, kd, copy, wd"),
+        (["--start", "referense"], "unknown --start referense; did you mean reference?"),
         (["fine_tuning.bleu_sentences=6"], "fine_tuning.bleu_sentences is 6"),
         (["fine_tuning.early_stopping=3"], "fine_tuning.early_stopping: a ladder compares"),
         (["student=huge"], "huge is not defined"),

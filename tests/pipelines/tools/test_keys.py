@@ -60,5 +60,18 @@ def test_a_section_or_one_key() -> None:
     paths = [key.path for key in keys("students.NAME.encoder")]
     assert paths[:2] == ["students.NAME.encoder", "students.NAME.encoder.layers"]
     assert keys("students.tiny") == keys("students.NAME")
-    with pytest.raises(ConfigError, match=r"no key fine_tunning; did you mean fine_tuning\?"):
-        keys("fine_tunning")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("fine_tunning", r"unknown key fine_tunning; did you mean fine_tuning\?$"),
+        ("teacher.trainin.updates", r"key teacher\.trainin; did you mean teacher\.training\?"),
+        ("students.mine.decoder.layer", r"students\.mine\.decoder\.layer; did you mean .*layers\?"),
+        ("registry.qqq", r"unknown key registry\.qqq: it can be name, alias, min_bleu$"),
+        ("registry.name.x", r"unknown key registry\.name\.x$"),
+    ],
+)
+def test_an_unknown_key_is_told_where_it_leaves_the_tree(key: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        keys(key)
