@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pipelines.cli import main
 from pipelines.model_argument import model_folder
+from wd.config import Quantization
 from wd.errors import ConfigError
-from wd.model.sizes import Quantization
 
 FORMATS = ("ctranslate2",)
 

@@ -6,10 +6,9 @@ from typing import Any
 from rich.table import Table
 
 from pipelines.cli import main
-from wd.config import ModelConfig, Recipe, TrainingConfig
+from wd.config import ModelConfig, Quantization, Recipe, TrainingConfig
 from wd.generator.sharing import check_generable, map_sizes, own_parameters
 from wd.model.sizes import (
-    Quantization,
     count_parameters,
     decoder_flops,
     encoder_flops,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def pseudo_shards(run: Run) -> Artifact:
     def build(work: Work) -> Metrics:
         pack = partial(pack_pseudo, pieces.path, recipe.shards, said.path)
         train = _map(pack, part_files(text.path / "train"), "train", recipe.ray, work)
+        if train["left_out"] and not train["pairs"] and not train["over_long"]:
+            raise DataError(
+                f"pseudo: none of the teacher's {train['left_out']:.0f} translations is sound "
+                "(report.json of the pseudo stage shows some): train the teacher until it "
+                "translates, or set pseudo.drop_loops=false"
+            )
         _check(
             train,
             recipe.shards,
@@ -77,13 +84,13 @@ def pseudo_shards(run: Run) -> Artifact:
 
 def pack_original(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
     """Worker: a part of the corpus in, its batches out."""
-    sources, targets = _text(part, "source", "target")
+    sources, targets = _columns(part, "source", "target")
     return write_training_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
 
 
 def pack_validation(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
     """Worker: a validation part in, its batches out; no pair is left out."""
-    sources, targets = _text(part, "source", "target")
+    sources, targets = _columns(part, "source", "target")
     return write_validation_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
 
 
@@ -92,18 +99,26 @@ def pack_pseudo(
 ) -> dict[str, int]:
     """Worker: as `pack_original`, but the targets are the teacher's, matched row for row.
 
+    What the pseudo stage does not keep is left out and counted.
     Raises ArtifactError if the rows of the two parts are not the same pairs in the same order.
     """
     if not (pseudo / part.name).is_file():
         raise ArtifactError(f"{pseudo / part.name}: no translations for {part}")
-    ids, sources = _text(part, "id", "source")
-    translated, hypotheses = _text(pseudo / part.name, "id", "hypothesis")
+    ids, sources = _columns(part, "id", "source")
+    translated, hypotheses, kept = _columns(pseudo / part.name, "id", "hypothesis", "kept")
     if ids != translated:
         raise ArtifactError(f"{pseudo / part.name}: its rows are not those of {part}")
-    return write_training_shard(sources, hypotheses, Tokenizer.load(tokenizer), config, out)
+    counts = write_training_shard(
+        list(compress(sources, kept)),
+        list(compress(hypotheses, kept)),
+        Tokenizer.load(tokenizer),
+        config,
+        out,
+    )
+    return {**counts, "left_out": len(kept) - sum(kept)}
 
 
-def _text(part: Path, *columns: str) -> list[list[str]]:
+def _columns(part: Path, *columns: str) -> list[list[Any]]:
     table = pq.read_table(part, columns=list(columns))
     return [table[name].to_pylist() for name in columns]
 

@@ -3,12 +3,15 @@
 from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import (
+    HALF_PRECISION,
     MAX_POSITIONS,
     CorpusConfig,
+    DecodingConfig,
     EvaluationConfig,
     FilterConfig,
     Method,
     PseudoConfig,
+    Quantization,
     RayConfig,
     Recipe,
     RegistryConfig,
@@ -28,9 +31,11 @@ from wd.config.shapes import (
 from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
+    "HALF_PRECISION",
     "MAX_POSITIONS",
     "Config",
     "CorpusConfig",
+    "DecodingConfig",
     "EvaluationConfig",
     "FilterConfig",
     "GeneratorConfig",
@@ -41,6 +46,7 @@ __all__ = [
     "ModelShape",
     "ObjectiveConfig",
     "PseudoConfig",
+    "Quantization",
     "RayConfig",
     "Recipe",
     "RegistryConfig",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from wd.config import DecodingConfig
 from wd.errors import UserError
 from wd.registry.packaging import default_uri, log_model
 from wd.tracking import check_reachable, connect
@@ -65,13 +66,10 @@ class Registry:
         *,
         artifact: str,
         run_id: str,
-        decoding: Mapping[str, Any],
+        decoding: DecodingConfig,
         tags: Mapping[str, Any],
     ) -> Version:
-        """Log a model directory in a run and make it a version; the same artifact only once.
-
-        `decoding` are the keyword arguments of `Translator.translate`, and `quantization`.
-        """
+        """Log a model directory in a run and make it a version; the same artifact only once."""
         from mlflow.exceptions import MlflowException
 
         try:
