@@ -6,19 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from wd.config import Recipe
+from wd.config import EvaluationConfig, Recipe
 from wd.model.directory import save_model
 from wd.model.transformer import Transformer
 from wd.registry import Registry, RegistryError, Version, resolve
 from wd.tracking import open_tracker
 
-DECODING = {
-    "beam_size": 2,
-    "length_penalty": 1.0,
-    "max_length": 12,
-    "batch_tokens": 256,
-    "quantization": "float32",
-}
+DECODING = EvaluationConfig(
+    beam_size=2,
+    max_length=12,
+    batch_tokens=256,
+    quantization="float16",  # as evaluated on a GPU; it must be usable elsewhere too
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +138,8 @@ def test_a_new_process_loads_and_translates(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    settings = {key: value for key, value in DECODING.items() if key != "quantization"}
     translator = Translator.from_directory(model)
     lines = ["Der Hund sieht das Haus.", "", "Katze"]
-    expected = [found.text for found in translator.translate(lines, **settings)]
-    greedy = translator.translate(lines[:1], **(settings | {"beam_size": 1}))
+    expected = [found.text for found in translator.translate(lines, DECODING)]
+    greedy = translator.translate(lines[:1], DECODING.model_copy(update={"beam_size": 1}))
     assert done.stdout.splitlines() == [str(expected), str([found.text for found in greedy])]

@@ -76,9 +76,15 @@ def table(report: PseudoReport, config: PseudoConfig) -> Table:
         f"{report.long:,} outgrow their source: they {fate}",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
+        expand=True,
     )
-    for column in ("fault", "source", "hypothesis"):
-        result.add_column(column, no_wrap=True, overflow="ellipsis")
+    result.add_column("fault", no_wrap=True, min_width=len("fault"))
+    for column in ("source", "hypothesis"):
+        result.add_column(column, ratio=1, no_wrap=True, overflow="ellipsis")
     for row in report.examples:
-        result.add_row(row.fault, escape(row.source), escape(row.hypothesis))
+        result.add_row(row.fault, _line(row.source), _line(row.hypothesis))
     return result
+
+
+def _line(text: str) -> str:
+    return escape(" ".join(text.split()))
