@@ -72,8 +72,8 @@ def test_translations_that_were_cut_are_counted_and_told(
         report, _ = compare(systems, test_set, SETTINGS, title="tiny", baseline="KD", threads=1)
     assert [row.cut for row in report.rows] == [0, 20]
     (message,) = [str(one.message) for one in told]
-    raised = "raise evaluation.max_length"
-    assert message == f"KD: 20 of 21 translations were cut at 12 pieces: {raised}"
+    told_first = "KD: 20 of 21 translations were cut at 12 pieces: raise evaluation.max_length"
+    assert message.startswith(told_first)
 
 
 def test_target_tokens_are_counted_with_their_end_markers(

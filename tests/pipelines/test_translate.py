@@ -56,8 +56,9 @@ def test_translations_that_were_cut_are_told(
     arguments = ["--beam", "1", "--device", "cpu", "--max-length", "7"]
     done = _wd("translate", str(write_parrot("endless", 20, endless=True)), *arguments, text=text)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
-    told = "warning: translate: 4 of 4 translations were cut at 7 pieces: raise --max-length\n"
-    assert done.stderr.decode() == told
+    told = "warning: translate: 4 of 4 translations were cut at 7 pieces: raise --max-length"
+    assert done.stderr.decode().startswith(told)
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.filterwarnings("error")

@@ -46,7 +46,11 @@ def count_cut(hypotheses: Iterable[Hypothesis]) -> int:
 def warn_of_cuts(what: str, cut: int, lines: int, max_length: int, key: str) -> None:
     """Warn of translations that reached `max_length`, if any did; `key` is what sets it."""
     if cut:
-        advice = f"raise {key}" if max_length < MAX_POSITIONS else "that is the most: split lines"
+        advice = (
+            f"raise {key}, unless they go round in circles"
+            if max_length < MAX_POSITIONS
+            else "that is the most: split long lines"
+        )
         warnings.warn(
             f"{what}: {cut} of {lines} translations were cut at {max_length} pieces: {advice}",
             stacklevel=3,
