@@ -21,7 +21,7 @@ from wd.config import (
     TokenizerConfig,
     TrainingConfig,
 )
-from wd.data.schema import CORPUS
+from wd.data.schema import CORPUS, EOS
 from wd.data.shards import write_training_shard, write_validation_shard
 from wd.data.tokenizer import Tokenizer
 from wd.data.tokenizer_training import train_tokenizer
@@ -145,6 +145,29 @@ def model_folder(
     model, folder = random_model(), tmp_path / "model"
     save_model(folder, model.config, model.state_dict(), tokenizer_folder)
     return folder
+
+
+@pytest.fixture
+def write_parrot(
+    tmp_path: Path, tokenizer_folder: Path, random_model: Callable[..., Transformer]
+) -> Callable[..., Path]:
+    """Return a function that writes a model that says the same to every line, and its folder.
+
+    It says the piece with the id `piece`: once, or if it is `endless` as long as it may.
+    """
+
+    def write(name: str, piece: int, *, endless: bool, tokenizer: Path = tokenizer_folder) -> Path:
+        model = random_model(norm="pre")
+        state = dict(model.state_dict())
+        state["decoder.norm.weight"] = torch.zeros_like(state["decoder.norm.weight"])
+        state["decoder.norm.bias"] = torch.ones_like(state["decoder.norm.bias"])
+        state["output_projection.weight"] = torch.zeros_like(state["output_projection.weight"])
+        state["output_projection.weight"][piece] = 2.0
+        state["output_projection.weight"][EOS] = -1.0 if endless else 3.0
+        save_model(tmp_path / name, model.config, state, tokenizer)
+        return tmp_path / name
+
+    return write
 
 
 @pytest.fixture(scope="session")

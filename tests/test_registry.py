@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from wd.config import Recipe, overridden
+from wd.config import EvaluationConfig, Recipe, overridden
 from wd.errors import ConfigError
 from wd.model.directory import save_model
 from wd.model.transformer import Transformer
@@ -16,13 +16,12 @@ from wd.registry import Registry, RegistryError, Version, resolve
 from wd.registry.packaging import default_uri
 from wd.tracking import open_tracker
 
-DECODING = {
-    "beam_size": 2,
-    "length_penalty": 1.0,
-    "max_length": 12,
-    "batch_tokens": 256,
-    "quantization": "float32",
-}
+DECODING = EvaluationConfig(
+    beam_size=2,
+    max_length=12,
+    batch_tokens=256,
+    quantization="float16",  # as evaluated on a GPU; it must be usable elsewhere too
+)
 
 
 @pytest.fixture(scope="module")
@@ -209,9 +208,8 @@ def test_a_new_process_loads_and_translates(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    settings = {key: value for key, value in DECODING.items() if key != "quantization"}
     translator = Translator.from_directory(model)
     lines = ["Der Hund sieht das Haus.", "", "Katze"]
-    expected = [found.text for found in translator.translate(lines, **settings)]
-    greedy = translator.translate(lines[:1], **(settings | {"beam_size": 1}))
+    expected = [found.text for found in translator.translate(lines, DECODING)]
+    greedy = translator.translate(lines[:1], DECODING.model_copy(update={"beam_size": 1}))
     assert done.stdout.splitlines() == [str(expected), str([found.text for found in greedy])]

@@ -1,4 +1,5 @@
 """Files: hashed in one place, written whole or not at all, not believed for what they claim."""
+
 import hashlib
 import json
 import shutil

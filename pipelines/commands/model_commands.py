@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipelines.commands.options import AsJson, Overrides, RecipeArgument, examples, print_json
 from pipelines.commands.recipe_arguments import read_recipe
-from wd.model.sizes import Quantization
+from wd.config import DecodingConfig, Quantization, validated
 
 app = typer.Typer()
 
@@ -21,6 +21,11 @@ Model = Annotated[
 Quantized = Annotated[
     Quantization, typer.Option("--quantization", help="How weights are held while decoding.")
 ]
+_DECODING = DecodingConfig()
+_LIMITS = {
+    key: {"min": field.get("minimum"), "max": field.get("maximum")}
+    for key, field in DecodingConfig.model_json_schema()["properties"].items()
+}
 Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the registry.")]
 
 
@@ -62,11 +67,19 @@ def translate(
         Path | None, typer.Option("-i", "--input", help="Text, one sentence per line.")
     ] = None,
     target: Annotated[Path | None, typer.Option("-o", "--output", help="Translations.")] = None,
-    beam: Annotated[int, typer.Option(min=1, help="Beam size; 1 is greedy.")] = 6,
-    max_length: Annotated[int, typer.Option(min=1, help="Longest translation, in pieces.")] = 256,
-    length_penalty: Annotated[float, typer.Option(help="Exponent of the length.")] = 1.0,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Pieces decoded at once.")] = 4096,
-    quantization: Quantized = "float32",
+    beam: Annotated[
+        int, typer.Option(**_LIMITS["beam_size"], help="Beam size; 1 is greedy.")
+    ] = _DECODING.beam_size,
+    max_length: Annotated[
+        int, typer.Option(**_LIMITS["max_length"], help="Longest translation, in pieces.")
+    ] = _DECODING.max_length,
+    length_penalty: Annotated[
+        float, typer.Option(**_LIMITS["length_penalty"], help="Exponent of the length.")
+    ] = _DECODING.length_penalty,
+    batch_tokens: Annotated[
+        int, typer.Option(**_LIMITS["batch_tokens"], help="Pieces decoded at once.")
+    ] = _DECODING.batch_tokens,
+    quantization: Quantized = _DECODING.quantization,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as fit.")] = 0,
     root: Root = "artifacts",
@@ -74,15 +87,18 @@ def translate(
     """Translate line for line, standard input to standard output."""
     from pipelines.tools import translate as translating
 
+    settings = {
+        "beam_size": beam,
+        "max_length": max_length,
+        "length_penalty": length_penalty,
+        "batch_tokens": batch_tokens,
+        "quantization": quantization,
+    }
     translating.translate(
         model,
         source,
         target,
-        beam_size=beam,
-        max_length=max_length,
-        length_penalty=length_penalty,
-        batch_tokens=batch_tokens,
-        quantization=quantization,
+        decoding=validated(DecodingConfig, settings, "wd translate"),
         device=device,
         threads=threads,
         root=root,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wd.evaluation.compare import TestSet
     from wd.evaluation.report import Report
 
-VERSION = 3
+VERSION = 4
 
 
 @asked_once
@@ -116,6 +116,7 @@ def _metrics(report: "Report") -> Metrics:
             "sentences_per_second": row.speed.sentences_per_second,
             "tokens_per_second": row.speed.tokens_per_second,
             "speed_up": row.speed_up,
+            "cut": row.cut,
             **({} if row.p_value is None else {"p_value": row.p_value}),
         }
         for row in report.rows

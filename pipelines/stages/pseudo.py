@@ -4,7 +4,6 @@ One decoding actor per device, each with the teacher loaded once, maps part file
 """
 
 import shutil
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,33 @@ from wd.artifacts import Artifact, Metrics
 from wd.config import PseudoConfig, RayConfig
 from wd.data.schema import part_files
 from wd.data.shards import pack_pseudo
+from wd.errors import DataError
 
-VERSION = 1
+VERSION = 2
 
 
 @asked_once
 def pseudo(run: Run) -> Artifact:
-    """Return the artifact with a hypothesis and its score for every training source."""
+    """Return the artifact with a translation of every training source, and `report.json`.
+
+    The report counts the faulty ones and shows some. They stay in the parts, which are row for row
+    those of the corpus, but with `pseudo.drop_loops` no student is trained on them.
+    """
     recipe, text, model = run.recipe, corpus(run), teacher(run)
 
     def build(work: Work) -> Metrics:
-        return _translate(text.path / "train", model.path, recipe.pseudo, recipe.ray, work)
+        from wd.decoding.faults import warn_of_cuts
+        from wd.decoding.report import REPORT, PseudoReport, table, write_report
+
+        stats = _translate(text.path / "train", model.path, recipe.pseudo, recipe.ray, work)
+        report = PseudoReport.of(stats)
+        write_report(report, work.out)
+        work.tracker.log_file(work.out / REPORT)
+        longest = recipe.pseudo.max_length
+        warn_of_cuts("pseudo", report.cut, report.sentences, longest, "pseudo.max_length")
+        if report.examples:
+            run.console.print(table(report, recipe.pseudo))
+        return report.model_dump(exclude={"examples"})
 
     return run.stage(
         "pseudo",
@@ -48,6 +63,12 @@ def pseudo_shards(run: Run) -> Artifact:
     def build(work: Work) -> Metrics:
         pack = partial(pack_pseudo, pieces.path, recipe.shards, said.path)
         train = packed(pack, part_files(text.path / "train"), "train", recipe.ray, work)
+        if train["left_out"] and not train["pairs"] and not train["over_long"]:
+            raise DataError(
+                f"pseudo: none of the teacher's {train['left_out']:.0f} translations is sound "
+                "(report.json of the pseudo stage shows some): train the teacher until it "
+                "translates, or set pseudo.drop_loops=false"
+            )
         check_kept(
             train,
             recipe.shards,
@@ -70,7 +91,8 @@ def pseudo_shards(run: Run) -> Artifact:
 
 def _translate(
     sources: Path, model: Path, config: PseudoConfig, ray: RayConfig, work: Work
-) -> Metrics:
+) -> list[dict[str, Any]]:
+    """Fill the artifact with parts; return what was counted in each."""
     from wd.decoding.parts import PartTranslator, check_rows
     from wd.distributed.map import map_parts
 
@@ -83,14 +105,4 @@ def _translate(
     for part in parts:
         check_rows(part, made / part.name)
         shutil.copyfile(made / part.name, work.out / part.name)
-    return _metrics(stats)
-
-
-def _metrics(stats: Sequence[dict[str, Any]]) -> Metrics:
-    total = {key: sum(part[key] for part in stats) for key in stats[0]}
-    return {
-        "sentences": total["sentences"],
-        "empty": total["empty"],
-        "mean_score": total["score"] / total["sentences"],
-        "sentences_per_second_per_device": total["sentences"] / total["seconds"],
-    }
+    return stats

@@ -75,14 +75,13 @@ def _register(run: Run, work: Work, report: Artifact, model: Artifact) -> dict[s
     recipe, figures = run.recipe, report.metrics["WD"]
     handle = work.tracker.handle()
     assert handle is not None
-    decoding = recipe.evaluation.model_dump(exclude={"speed_repeats"})
     models = Registry(handle.uri)
     version = models.register(
         registered_name(recipe),
         model.path,
         artifact=model.name,
         run_id=handle.run_id,
-        decoding=decoding,
+        decoding=recipe.evaluation,
         tags={
             "wd.recipe": recipe.name,
             "wd.student": recipe.student,

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipelines.tools.model_folder import model_folder
+from wd.config import Quantization
 from wd.errors import ConfigError
-from wd.model.sizes import Quantization
 
 FORMATS = ("ctranslate2",)
 

@@ -5,11 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
-from wd.config import ModelConfig, Recipe, TrainingConfig
+from wd.config import ModelConfig, Quantization, Recipe, TrainingConfig
 from wd.generator.choices import check_generable, generable_classes
 from wd.generator.sizes import map_sizes, own_parameters
 from wd.model.sizes import (
-    Quantization,
     count_parameters,
     decoder_flops,
     encoder_flops,

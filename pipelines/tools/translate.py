@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.tools.model_folder import model_folder
+from wd.config import DecodingConfig
 from wd.errors import DataError
 from wd.files import whole
-from wd.model.sizes import Quantization
 
 CHUNK = 2048
 """Lines that are sorted and decoded together; on a terminal each line is answered at once."""
@@ -22,35 +23,32 @@ def translate(
     source: Path | None = None,
     target: Path | None = None,
     *,
-    beam_size: int = 6,
-    max_length: int = 256,
-    length_penalty: float = 1.0,
-    batch_tokens: int = 4096,
-    quantization: Quantization = "float32",
+    decoding: DecodingConfig,
     device: str = "auto",
     threads: int = 0,
     root: str = "artifacts",
 ) -> None:
     """Read UTF-8 lines from `source` (default: stdin), write one line each to `target` (stdout).
 
-    `target` appears when it is whole. Raises ArtifactError for a model that does not exist or is
-    damaged, DataError for a source that is missing or not UTF-8 and a target that cannot be.
+    `target` appears when it is whole; a warning tells of translations that were cut. Raises
+    ArtifactError for a model that does not exist or is damaged, DataError for a source that is
+    missing or not UTF-8 and a target that cannot be.
     """
     from wd.decoding.engine import Translator
+    from wd.decoding.faults import count_cut, warn_of_cuts
 
     _check_target(target)
+    counts: Counter[str] = Counter()
     translator = Translator.from_directory(
-        model_folder(model, root), quantization=quantization, device=device, threads=threads
+        model_folder(model, root),
+        quantization=decoding.quantization,
+        device=device,
+        threads=threads,
     )
 
     def translated(lines: list[str]) -> list[str]:
-        found = translator.translate(
-            lines,
-            beam_size=beam_size,
-            length_penalty=length_penalty,
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-        )
+        found = translator.translate(lines, decoding)
+        counts.update(lines=len(lines), cut=count_cut(found))
         return [hypothesis.text for hypothesis in found]
 
     with _reader(source) as reader, _writer(target) as writer:
@@ -59,6 +57,8 @@ def translate(
         except BrokenPipeError:
             # The reader of our output, say `head`, has enough; keep Python's exit quiet too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    longest = decoding.max_length
+    warn_of_cuts("translate", counts["cut"], counts["lines"], longest, "--max-length")
 
 
 def _pump(

@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wd.config import GeneratorConfig, GroupingConfig, Recipe, load_recipe, overridden
+from wd.config import (
+    DecodingConfig,
+    EvaluationConfig,
+    GeneratorConfig,
+    GroupingConfig,
+    PseudoConfig,
+    Recipe,
+    load_recipe,
+    overridden,
+)
 from wd.errors import ConfigError
 
 YAML = """
@@ -111,6 +120,13 @@ def test_frozen(path: Path) -> None:
         ("root=", r"root: "),
         ("registry.alias=a b", r"registry\.alias: "),
         ("pseudo.max_length=1025", r"pseudo\.max_length: .*1024"),
+        ("pseudo.length_penalty=-1e300", r"pseudo\.length_penalty: .*greater than or equal to 0"),
+        ("evaluation.length_penalty=1e9", r"evaluation\.length_penalty: .*less than or equal to 5"),
+        ("evaluation.beam_size=1000", r"evaluation\.beam_size: .*less than or equal to 64"),
+        ("pseudo.batch_tokens=10000000", r"pseudo\.batch_tokens: .*equal to 500000"),
+        ("evaluation.speed_repeats=100000", r"evaluation\.speed_repeats: .*equal to 1000"),
+        ("pseudo.quantization=float16", r"pseudo\.quantization: float16 .* CPU.* ray\.gpu: true"),
+        ("evaluation.quantization=bfloat16", r"evaluation\.quantization: bfloat16 .* CPU"),
         ("fine_tuning.adam_betas=[0.9, 1]", r"fine_tuning\.adam_betas\.1: .*less than 1"),
         ("objective.word_kd=.inf", r"objective\.word_kd: .*finite"),
         ("student=[", r"override 'student=\[': the value is not valid YAML"),
@@ -181,6 +197,21 @@ def test_one_table_needs_one_tokenizer(path: Path, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"{key}\.tied_embeddings: .*tokenizer\.joint: true"):
         load_recipe(path, [*two, f"{key}.tied_embeddings=all"])
     load_recipe(path, two)
+
+
+def test_half_precision_is_for_gpus(path: Path) -> None:
+    recipe = load_recipe(path, ["ray.gpu=true", "pseudo.quantization=float16"])
+    assert recipe.pseudo.quantization == "float16"
+    for usable in ("float32", "int8"):
+        load_recipe(path, [f"pseudo.quantization={usable}", f"evaluation.quantization={usable}"])
+
+
+def test_both_ways_to_decode_have_the_same_settings() -> None:
+    shared = DecodingConfig.model_fields
+    for kind in (PseudoConfig, EvaluationConfig):
+        assert {key: kind.model_fields[key].default for key in shared} == {
+            key: field.default for key, field in shared.items()
+        }
 
 
 def test_a_preset_fills_an_object_as_it_fills_a_tree() -> None:

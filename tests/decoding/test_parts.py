@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,14 +39,45 @@ def test_rows_are_translated_one_for_one(
     told = PartTranslator(model_folder, SETTINGS, "cpu", 1)(part, made)
     table = pq.read_table(made)
     assert table.schema.equals(PSEUDO)
-    found = Translator.from_directory(model_folder).translate(
-        lines, **SETTINGS.model_dump(exclude={"quantization"})
-    )
+    found = Translator.from_directory(model_folder).translate(lines, SETTINGS)
     assert table["hypothesis"].to_pylist() == [hypothesis.text for hypothesis in found]
     assert told["sentences"] == 10
-    assert told["empty"] >= 1
+    assert told["cut"] == sum(hypothesis.is_cut for hypothesis in found)
     assert told["score"] == pytest.approx(sum(hypothesis.score for hypothesis in found))
     check_rows(part, made)
+
+
+@pytest.mark.parametrize("drop_loops", [True, False])
+def test_loops_are_counted_marked_and_shown(
+    write_parrot: Callable[..., Path], tmp_path: Path, sentences: list[str], drop_loops: bool
+) -> None:
+    lines = [*sentences[:15], "\u200b"]
+    part = _corpus(tmp_path / "train", lines, 1)[0]
+    config = PseudoConfig(beam_size=2, max_length=25, drop_loops=drop_loops)
+    made = tmp_path / "made.parquet"
+    counts = PartTranslator(write_parrot("endless", 20, endless=True), config, "cpu", 1)(part, made)
+    rows = pq.read_table(made).to_pylist()
+    assert [row["fault"] for row in rows] == ["loop"] * 15 + ["blank"]
+    assert [row["kept"] for row in rows] == [not drop_loops] * 15 + [False]
+    assert (counts["loop"], counts["long"], counts["blank"], counts["cut"]) == (15, 0, 1, 15)
+    assert counts["kept"] == sum(row["kept"] for row in rows)
+    assert len(counts["examples"]) == 10
+    for example, row, line in zip(counts["examples"], rows, lines, strict=False):
+        assert example == {
+            **{"id": row["id"], "fault": "loop"},
+            **{"source": line, "hypothesis": row["hypothesis"]},
+        }
+
+
+def test_sound_translations_are_kept(
+    write_parrot: Callable[..., Path], tmp_path: Path, sentences: list[str]
+) -> None:
+    part = _corpus(tmp_path / "train", sentences[:5], 1)[0]
+    made = tmp_path / "made.parquet"
+    folder = write_parrot("short", 20, endless=False)
+    counts = PartTranslator(folder, PseudoConfig(), "cpu", 1)(part, made)
+    assert pq.read_table(made)["fault"].to_pylist() == [None] * 5
+    assert (counts["kept"], counts["cut"], counts["examples"]) == (5, 0, ())
 
 
 def test_lost_or_exchanged_rows_are_found(tmp_path: Path, sentences: list[str]) -> None:

@@ -61,6 +61,21 @@ def test_rows_hold_what_each_part_says(
         assert sample.hypotheses == {name: lines[line] for name, lines in texts.items()}
 
 
+def test_translations_that_were_cut_are_counted_and_told(
+    write_parrot: Callable[..., Path], test_set: TestSet
+) -> None:
+    systems = [
+        System(name, write_parrot(name, 20, endless=name == "KD"), f"student/{name}-0", "last")
+        for name in ("teacher", "KD")
+    ]
+    with pytest.warns(UserWarning, match="KD: ") as told:
+        report, _ = compare(systems, test_set, SETTINGS, title="tiny", baseline="KD", threads=1)
+    assert [row.cut for row in report.rows] == [0, 20]
+    (message,) = [str(one.message) for one in told]
+    told_first = "KD: 20 of 21 translations were cut at 12 pieces: raise evaluation.max_length"
+    assert message.startswith(told_first)
+
+
 def test_target_tokens_are_counted_with_their_end_markers(
     systems: list[System], sentences: list[str]
 ) -> None:

@@ -119,6 +119,14 @@ def test_terminal_table_fits_80_columns_uncut(report: Report) -> None:
         assert any(line.split() == " ".join(cells(row)).split() for line in text.splitlines())
 
 
+def test_what_was_cut_is_told_below_the_table(report: Report) -> None:
+    assert "cut at" not in page(report)
+    teacher, *students = report.rows
+    cut = teacher.model_copy(update={"cut": 17})
+    told = report.model_copy(update={"rows": (cut, *students)})
+    assert "cut at 256 pieces: teacher 17" in page(told)
+
+
 def test_plots_are_valid_deterministic_svg_with_every_system(report: Report) -> None:
     text = plots(report)
     ElementTree.fromstring(text)

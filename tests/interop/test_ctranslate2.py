@@ -4,6 +4,7 @@ import ctranslate2
 import pytest
 import sentencepiece
 
+from wd.config import DecodingConfig
 from wd.decoding.engine import Translator
 from wd.errors import ArtifactError
 from wd.interop.ctranslate2 import export_ctranslate2
@@ -22,7 +23,7 @@ def test_the_folder_translates_without_this_package(
     found = engine.translate_batch(pieces, beam_size=3, max_decoding_length=12)
     texts = [target.decode(result.hypotheses[0]) for result in found]
     ours = Translator.from_directory(model_folder).translate(
-        sentences[:9], beam_size=3, length_penalty=1.0, max_length=12, batch_tokens=256
+        sentences[:9], DecodingConfig(beam_size=3, max_length=12)
     )
     # SentencePiece spells <unk>, our tokenizer leaves it out.
     assert [text.replace("⁇", "").split() for text in texts] == [one.text.split() for one in ours]

@@ -4,13 +4,16 @@ from wd.config.generation import GeneratorConfig, GroupingConfig, Initialisation
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import (
     BYTE_PIECES,
+    HALF_PRECISION,
     MAX_POSITIONS,
     SPECIAL_PIECES,
     CorpusConfig,
+    DecodingConfig,
     EvaluationConfig,
     FilterConfig,
     Method,
     PseudoConfig,
+    Quantization,
     RayConfig,
     Recipe,
     RegistryConfig,
@@ -31,10 +34,12 @@ from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
     "BYTE_PIECES",
+    "HALF_PRECISION",
     "MAX_POSITIONS",
     "SPECIAL_PIECES",
     "Config",
     "CorpusConfig",
+    "DecodingConfig",
     "EvaluationConfig",
     "FilterConfig",
     "GeneratorConfig",
@@ -45,6 +50,7 @@ __all__ = [
     "ModelShape",
     "ObjectiveConfig",
     "PseudoConfig",
+    "Quantization",
     "RayConfig",
     "Recipe",
     "RegistryConfig",

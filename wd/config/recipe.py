@@ -49,6 +49,9 @@ class FilterConfig(Config):
 
 
 Column = Annotated[str, Field(coerce_numbers_to_str=True, strict=False)]
+Quantization = Literal["float32", "float16", "bfloat16", "int8"]
+HALF_PRECISION = ("float16", "bfloat16")
+"""The quantizations that run on a GPU only."""
 MAX_POSITIONS = 1024
 """Pieces in the longest sentence, source or target, that a converted model can handle."""
 
@@ -176,25 +179,33 @@ class TeacherConfig(Config):
     training: TrainingConfig = TrainingConfig(updates=100_000)
 
 
-class PseudoConfig(Config):
+class DecodingConfig(Config):
+    """How text is translated."""
+
+    beam_size: Annotated[int, Field(ge=1, le=64)] = 6
+    """Hypotheses that go on at each step; 1 is greedy."""
+    length_penalty: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
+    """Hypotheses are ranked by log-probability over length to this power; 0 favours short ones."""
+    max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
+    """Pieces in the longest translation, end marker included; a longer one is cut, and counted."""
+    batch_tokens: Annotated[int, Field(ge=1, le=500_000)] = 4096
+    """Source pieces that are decoded at once."""
+    quantization: Quantization = "float32"
+    """How weights are held while decoding; float16 and bfloat16 need a GPU."""
+
+
+class PseudoConfig(DecodingConfig):
     """Sequence-level knowledge distillation: the teacher translates the training sources."""
 
-    beam_size: PositiveInt = 6
-    length_penalty: Annotated[float, Field(ge=-10, le=10)] = 1.0
-    max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
-    quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
-    batch_tokens: PositiveInt = 4096
+    drop_loops: bool = True
+    """Do not train on translations that go round in circles or outgrow their source: of 20 pieces
+    or more, with under three different ones in ten, or over three times as many as the source."""
 
 
-class EvaluationConfig(Config):
+class EvaluationConfig(DecodingConfig):
     """How the models are compared on the test set."""
 
-    beam_size: PositiveInt = 6
-    length_penalty: Annotated[float, Field(ge=-10, le=10)] = 1.0
-    max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
-    batch_tokens: PositiveInt = 4096
-    quantization: Literal["float32", "int8", "float16", "bfloat16"] = "float32"
-    speed_repeats: PositiveInt = 3
+    speed_repeats: Annotated[int, Field(ge=1, le=1000)] = 3
     """Timed translations of the test set per model, taken in turn; the median counts."""
 
 
@@ -318,6 +329,16 @@ class Recipe(Config):
                 raise ValueError(
                     f"{key}.tied_embeddings: all needs one vocabulary for both languages; set "
                     "tokenizer.joint: true, or tie less"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _half_precision_needs_a_gpu(self) -> Self:
+        for key, decoding in {"pseudo": self.pseudo, "evaluation": self.evaluation}.items():
+            if decoding.quantization in HALF_PRECISION and not self.ray.gpu:
+                raise ValueError(
+                    f"{key}.quantization: {decoding.quantization} does not run on a CPU; use "
+                    "float32 or int8, or set ray.gpu: true where there is a GPU"
                 )
         return self
 

@@ -11,8 +11,17 @@ CORPUS = pa.schema(
 )
 """Sentence pairs. `id` is a hash of the pair, `origin` the file and line that it came from."""
 
-PSEUDO = pa.schema({"id": pa.string(), "hypothesis": pa.string(), "score": pa.float32()})
-"""The teacher's translations, row for row with the corpus part of the same name."""
+PSEUDO = pa.schema(
+    {
+        "id": pa.string(),
+        "hypothesis": pa.string(),
+        "score": pa.float32(),
+        "fault": pa.string(),
+        "kept": pa.bool_(),
+    }
+)
+"""The teacher's translations, row for row with the corpus part of the same name. `fault` says what
+is wrong with one, null if nothing is; students are trained on what is `kept`."""
 
 _SENTENCES = pa.list_(pa.list_(pa.int32()))
 SHARD = pa.schema({"source": _SENTENCES, "target": _SENTENCES, "tokens": pa.int32()})

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ def longest_kept(config: ShardsConfig) -> int:
 
 def pack_original(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
     """Worker: a part of the corpus in, its batches out."""
-    sources, targets = _text(part, "source", "target")
+    sources, targets = _columns(part, "source", "target")
     return write_training_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
 
 
 def pack_validation(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
     """Worker: a validation part in, its batches out; no pair is left out."""
-    sources, targets = _text(part, "source", "target")
+    sources, targets = _columns(part, "source", "target")
     return write_validation_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
 
 
@@ -41,18 +41,26 @@ def pack_pseudo(
 ) -> dict[str, int]:
     """Worker: as `pack_original`, but the targets are the teacher's, matched row for row.
 
+    What the pseudo stage does not keep is left out and counted.
     Raises ArtifactError if the rows of the two parts are not the same pairs in the same order.
     """
     if not (pseudo / part.name).is_file():
         raise ArtifactError(f"{pseudo / part.name}: no translations for {part}")
-    ids, sources = _text(part, "id", "source")
-    translated, hypotheses = _text(pseudo / part.name, "id", "hypothesis")
+    ids, sources = _columns(part, "id", "source")
+    translated, hypotheses, kept = _columns(pseudo / part.name, "id", "hypothesis", "kept")
     if ids != translated:
         raise ArtifactError(f"{pseudo / part.name}: its rows are not those of {part}")
-    return write_training_shard(sources, hypotheses, Tokenizer.load(tokenizer), config, out)
+    counts = write_training_shard(
+        list(compress(sources, kept)),
+        list(compress(hypotheses, kept)),
+        Tokenizer.load(tokenizer),
+        config,
+        out,
+    )
+    return {**counts, "left_out": len(kept) - sum(kept)}
 
 
-def _text(part: Path, *columns: str) -> list[list[str]]:
+def _columns(part: Path, *columns: str) -> list[list[Any]]:
     table = pq.read_table(part, columns=list(columns))
     return [table[name].to_pylist() for name in columns]
 

@@ -14,10 +14,9 @@ from ctranslate2.specs import (
 )
 from torch import Tensor, float32
 
-from wd.config import MAX_POSITIONS, ModelConfig
+from wd.config import MAX_POSITIONS, ModelConfig, Quantization
 from wd.data.schema import BOS, EOS, UNK
 from wd.errors import ArtifactError
-from wd.model.sizes import Quantization
 from wd.model.transformer import sinusoidal_positions
 
 LAYER_NORM_EPSILON = 1e-5

@@ -3,6 +3,7 @@
 import logging
 import os
 import tempfile
+import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,16 +13,18 @@ from typing import Self
 import ctranslate2
 from torch import Tensor
 
-from wd.config import MAX_POSITIONS, ModelConfig
+from wd.config import MAX_POSITIONS, DecodingConfig, ModelConfig, Quantization
 from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.errors import ConfigError
 from wd.model.directory import load_model
-from wd.model.sizes import Quantization
 
 # Smaller batches than this waste time; fewer per thread leave threads idle at the end.
 _LEAST_BATCH_TOKENS, _BATCHES_PER_THREAD = 512, 4
+_NO_INK = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+# Letters, marks and a symbol without a picture: fillers, joiners, the empty braille cell.
+_BLANKS = {*"\u034f\u115f\u1160\u2800\u3164\uffa0", *map(chr, range(0xFE00, 0xFE10))}
 _LOG = logging.getLogger(__name__)
 
 
@@ -31,9 +34,28 @@ class Hypothesis:
 
     text: str
     score: float
-    """Log-probability over length to the power of the length penalty; 0 for an empty line."""
-    tokens: int
-    """Pieces in it, the end marker included; 0 for an empty line."""
+    """Log-probability over length to the power of the length penalty; 0 for a blank line."""
+    pieces: tuple[int, ...]
+    """Its ids, the end marker last unless it was cut; none for a blank line."""
+    source: tuple[int, ...]
+    """The line's own ids, the end marker last; none for a blank line."""
+
+    @property
+    def tokens(self) -> int:
+        """Pieces in it, the end marker included; 0 for a blank line."""
+        return len(self.pieces)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it would have gone on beyond `max_length`."""
+        return bool(self.pieces) and self.pieces[-1] != EOS
+
+
+def is_blank(line: str) -> bool:
+    """Whether nothing in a line can be seen: white space, controls, joiners, soft hyphens."""
+    return all(
+        unicodedata.category(character) in _NO_INK or character in _BLANKS for character in line
+    )
 
 
 class Translator:
@@ -114,45 +136,37 @@ class Translator:
                 ).result()
         return cls(config, engine, tokenizer, threads)
 
-    def translate(
-        self,
-        lines: Sequence[str],
-        *,
-        beam_size: int,
-        length_penalty: float,
-        max_length: int,
-        batch_tokens: int,
-    ) -> list[Hypothesis]:
+    def translate(self, lines: Sequence[str], settings: DecodingConfig) -> list[Hypothesis]:
         """Translate each line; the result has the lines' order.
 
-        An empty line's translation is empty; any other has at least one piece, and at most
-        `max_length`. A source longer than `MAX_POSITIONS` pieces is cut, with a warning.
+        A blank line's translation is the line itself; any other has at least one piece, and at
+        most `max_length`. A source longer than `MAX_POSITIONS` pieces is cut, with a warning.
         Lines are sorted by length and decoded in batches of at most `batch_tokens` source pieces.
+        The quantization is the loaded model's, whatever `settings` says.
         """
-        if max_length > MAX_POSITIONS:
-            raise ConfigError(
-                f"max_length {max_length} is more than the {MAX_POSITIONS} pieces that a "
-                "converted model can handle"
-            )
-        full = [index for index, line in enumerate(lines) if line.strip()]
-        sources = self._pieces([lines[index] for index in full])
+        full = [index for index, line in enumerate(lines) if not is_blank(line)]
+        source_ids = self._encoded([lines[index] for index in full])
+        sources = [[self._source_pieces[piece] for piece in line] for line in source_ids]
         results = self._engine.translate_batch(
             sources,
-            beam_size=beam_size,
-            length_penalty=length_penalty,
+            beam_size=settings.beam_size,
+            length_penalty=settings.length_penalty,
             min_decoding_length=1,
-            max_decoding_length=max_length,
+            max_decoding_length=settings.max_length,
             max_input_length=MAX_POSITIONS,
-            max_batch_size=self._budget(sources, batch_tokens),
+            max_batch_size=self._budget(sources, settings.batch_tokens),
             batch_type="tokens",
             return_scores=True,
             return_end_token=True,
         )
         ids = [[self._target_ids[piece] for piece in found.hypotheses[0]] for found in results]
         texts = self._tokenizer.decode_target(ids)
-        hypotheses = [Hypothesis("", 0.0, 0)] * len(lines)
-        for index, text, found in zip(full, texts, results, strict=True):
-            hypotheses[index] = Hypothesis(text, found.scores[0], len(found.hypotheses[0]))
+        hypotheses = [Hypothesis(line, 0.0, (), ()) for line in lines]
+        rows = zip(full, texts, results, ids, source_ids, strict=True)
+        for index, text, found, pieces, source in rows:
+            # A model may know a line break as a piece, or as a byte; a line stays one line.
+            text = text.replace("\n", " ").replace("\r", " ")
+            hypotheses[index] = Hypothesis(text, found.scores[0], tuple(pieces), tuple(source))
         return hypotheses
 
     def _budget(self, sources: Sequence[Sequence[str]], batch_tokens: int) -> int:
@@ -162,8 +176,8 @@ class Translator:
         share = sum(len(line) for line in sources) // (_BATCHES_PER_THREAD * self.threads)
         return min(batch_tokens, max(_LEAST_BATCH_TOKENS, share))
 
-    def _pieces(self, lines: Sequence[str]) -> list[list[str]]:
-        """Return each line's source pieces, the end marker last."""
+    def _encoded(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return each line's ids, the end marker last."""
         ids = self._tokenizer.encode_source(lines)
         unknown = sum(UNK in line for line in ids)
         if unknown and not self._told_unknown:
@@ -178,7 +192,7 @@ class Translator:
             _LOG.warning("%d lines cut to %d pieces", len(too_long), MAX_POSITIONS)
         for index in too_long:
             ids[index] = [*ids[index][: MAX_POSITIONS - 1], EOS]
-        return [[self._source_pieces[piece] for piece in line] for line in ids]
+        return ids
 
 
 def _usable_cpus() -> int:

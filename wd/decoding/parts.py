@@ -1,5 +1,6 @@
 """Part files in, part files out: a corpus part's sources, translated by the teacher."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -9,7 +10,9 @@ import pyarrow.parquet as pq
 
 from wd.config import PseudoConfig
 from wd.data.schema import PSEUDO
-from wd.decoding.engine import Translator
+from wd.decoding.engine import Hypothesis, Translator
+from wd.decoding.faults import FAULTS, Fault, count_cut, fault
+from wd.decoding.report import first
 from wd.errors import ArtifactError
 
 
@@ -23,29 +26,49 @@ class PartTranslator:
         )
 
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
-        """Write id, hypothesis and score for each row; return counts and sums over the part."""
+        """Write each row's translation; return counts and sums over the part, and examples."""
         rows = pq.read_table(part_in, columns=["id", "source"])
         started = perf_counter()
-        hypotheses = self._translator.translate(
-            rows["source"].to_pylist(),
-            beam_size=self._config.beam_size,
-            length_penalty=self._config.length_penalty,
-            max_length=self._config.max_length,
-            batch_tokens=self._config.batch_tokens,
-        )
+        sources = rows["source"].to_pylist()
+        hypotheses = self._translator.translate(sources, self._config)
         seconds = perf_counter() - started
+        faults = [fault(found) for found in hypotheses]
+        kept = [self._keeps(found) for found in faults]
         columns = {
             "id": rows["id"],
             "hypothesis": [found.text for found in hypotheses],
             "score": [found.score for found in hypotheses],
+            "fault": faults,
+            "kept": kept,
         }
         pq.write_table(pa.table(columns, schema=PSEUDO), part_out)
         return {
             "sentences": len(hypotheses),
-            "empty": sum(not found.text.strip() for found in hypotheses),
+            "kept": sum(kept),
+            **{name: faults.count(name) for name in FAULTS},
+            "cut": count_cut(hypotheses),
             "score": sum(found.score for found in hypotheses),
             "seconds": seconds,
+            "examples": _examples(rows["id"].to_pylist(), sources, hypotheses, faults),
         }
+
+    def _keeps(self, found: Fault | None) -> bool:
+        return found is None or (found != "blank" and not self._config.drop_loops)
+
+
+def _examples(
+    ids: Sequence[str],
+    sources: Sequence[str],
+    hypotheses: Sequence[Hypothesis],
+    faults: Sequence[Fault | None],
+) -> tuple[dict[str, Any], ...]:
+    """Return the first faulty rows."""
+    rows = zip(ids, sources, hypotheses, faults, strict=True)
+    return first(
+        {"id": row, "fault": what, "source": source, "hypothesis": found.text}
+        for row, source, found, what in rows
+        if what
+    )
 
 
 def check_rows(part: Path, made: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wd.config import EvaluationConfig
 from wd.decoding.engine import Translator
+from wd.decoding.faults import count_cut
 from wd.evaluation.quality import check_aligned, score
 from wd.evaluation.report import Report, Row, Sample
 from wd.evaluation.significance import p_value
@@ -64,6 +65,7 @@ def compare(
     }
     hypotheses, speeds = measure(translators, test.sources, config)
     texts = {name: [found.text for found in lines] for name, lines in hypotheses.items()}
+    cuts = {name: count_cut(lines) for name, lines in hypotheses.items()}
     first = translators[systems[0].name]
     sizes = {name: count_parameters(translator.config) for name, translator in translators.items()}
     report = Report(
@@ -76,7 +78,7 @@ def compare(
         threads=first.threads,
         reference=systems[0].name,
         baseline=baseline,
-        rows=_rows(systems, test, texts, sizes, speeds, baseline),
+        rows=_rows(systems, test, texts, cuts, sizes, speeds, baseline),
         samples=_samples(test, texts),
     )
     return report, texts
@@ -86,6 +88,7 @@ def _rows(
     systems: Sequence[System],
     test: TestSet,
     texts: Mapping[str, Sequence[str]],
+    cuts: Mapping[str, int],
     sizes: Mapping[str, int],
     speeds: Mapping[str, Speed],
     baseline: str,
@@ -105,6 +108,7 @@ def _rows(
             p_value=None
             if system.name == baseline
             else p_value(texts[system.name], texts[baseline], test.references, language),
+            cut=cuts[system.name],
         )
         for system in systems
     )

@@ -32,6 +32,8 @@ class Row(Config):
     """The reference system's decoding time over this one's."""
     p_value: float | None
     """Of the BLEU difference to the baseline; None for the baseline itself."""
+    cut: int = 0
+    """Translations that reached `max_length` before their end."""
 
 
 class Sample(Config):
@@ -139,7 +141,9 @@ def read_report(folder: Path) -> Report:
 
 def _caption(report: Report) -> str:
     weights = ", ".join(f"{row.name} {row.published}" for row in report.rows)
+    cuts = ", ".join(f"{row.name} {row.cut}" for row in report.rows if row.cut)
+    told = f"; cut at {report.decoding.max_length} pieces: {cuts}" if cuts else ""
     return (
         f"compression and speed-up: against {report.reference}; p: BLEU against {report.baseline}; "
-        f"weights: {weights}; {report.settings}"
+        f"weights: {weights}; {report.settings}{told}"
     )

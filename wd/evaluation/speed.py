@@ -6,6 +6,7 @@ from time import perf_counter
 
 from wd.config import Config, EvaluationConfig
 from wd.decoding.engine import Hypothesis, Translator
+from wd.decoding.faults import count_cut, warn_of_cuts
 
 
 class Speed(Config):
@@ -17,17 +18,13 @@ class Speed(Config):
     """Target pieces, end markers included."""
 
 
-def translate_with(
-    translator: Translator, lines: Sequence[str], config: EvaluationConfig
+def translated(
+    name: str, translator: Translator, lines: Sequence[str], config: EvaluationConfig
 ) -> list[Hypothesis]:
-    """Translate with the evaluation's settings."""
-    return translator.translate(
-        lines,
-        beam_size=config.beam_size,
-        length_penalty=config.length_penalty,
-        max_length=config.max_length,
-        batch_tokens=config.batch_tokens,
-    )
+    """Return a system's hypotheses; warn where they are cut, since its scores suffer from that."""
+    found = translator.translate(lines, config)
+    warn_of_cuts(name, count_cut(found), len(found), config.max_length, "evaluation.max_length")
+    return found
 
 
 def measure(
@@ -39,13 +36,14 @@ def measure(
     models take turns, so that a change in the machine's load meets all of them alike.
     """
     hypotheses = {
-        name: translate_with(translator, lines, config) for name, translator in translators.items()
+        name: translated(name, translator, lines, config)
+        for name, translator in translators.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in translators}
     for _ in range(config.speed_repeats):
         for name, translator in translators.items():
             started = perf_counter()
-            translate_with(translator, lines, config)
+            translator.translate(lines, config)
             seconds[name].append(perf_counter() - started)
     return hypotheses, {
         name: _speed(median(seconds[name]), hypotheses[name]) for name in translators

@@ -4,11 +4,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from wd.config import Quantization
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.errors import ArtifactError
 from wd.model.directory import TOKENIZER, load_model
-from wd.model.sizes import Quantization
 
 
 def export_ctranslate2(model: Path, out: Path, quantization: Quantization = "float32") -> None:

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from math import prod
-from typing import Literal
 
-from wd.config import ModelConfig, StackShape
+from wd.config import ModelConfig, Quantization, StackShape
 
 Shapes = dict[str, tuple[int, ...]]
-Quantization = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 def tensor_shapes(config: ModelConfig) -> Shapes:

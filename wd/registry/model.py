@@ -10,6 +10,7 @@ from typing import Any
 import mlflow.models
 import mlflow.pyfunc
 
+from wd.config import HALF_PRECISION, DecodingConfig, validated
 from wd.decoding.engine import Translator
 
 
@@ -18,8 +19,10 @@ class TranslationModel(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the model directory that was registered."""
-        self.settings = dict(context.model_config)
-        quantization = self.settings.pop("quantization", "float32")
+        self.settings = DecodingConfig.model_validate(context.model_config)
+        quantization = self.settings.quantization
+        if quantization in HALF_PRECISION:
+            quantization = "float32"  # here it runs on a CPU, wherever it was evaluated
         folder = Path(context.artifacts["model"])
         self.translator = Translator.from_directory(folder, quantization=quantization)
 
@@ -27,8 +30,9 @@ class TranslationModel(mlflow.pyfunc.PythonModel):
         self, context: Any, model_input: list[str], params: dict[str, Any] | None = None
     ) -> list[str]:
         """Translate each line; `params` replace decoding settings, `beam_size` for one."""
-        settings = self.settings | (params or {})
-        return [found.text for found in self.translator.translate(model_input, **settings)]
+        settings = self.settings.model_dump() | (params or {})
+        checked = validated(DecodingConfig, settings, "params")
+        return [found.text for found in self.translator.translate(model_input, checked)]
 
 
 mlflow.models.set_model(TranslationModel())

@@ -3,13 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import wd
+from wd.config import DecodingConfig
 
 _CODE = Path(__file__).with_name("model.py")
 _REQUIREMENTS = (
@@ -18,14 +18,13 @@ _REQUIREMENTS = (
 )
 
 
-def log_model(uri: str, folder: Path, run_id: str, decoding: Mapping[str, Any]) -> str:
-    """Store a model directory with a run and return the logged model's address.
-
-    `decoding` are the keyword arguments of `Translator.translate`, and `quantization`.
-    """
+def log_model(uri: str, folder: Path, run_id: str, decoding: DecodingConfig) -> str:
+    """Store a model directory with a run and return the logged model's address."""
     import mlflow
 
-    params = {key: value for key, value in decoding.items() if key != "quantization"}
+    # By name: an evaluation has settings of its own besides.
+    settings = decoding.model_dump(include=set(DecodingConfig.model_fields))
+    params = {key: value for key, value in settings.items() if key != "quantization"}
     with (
         default_uri(uri),
         _anonymous(folder) as scratch,
@@ -35,7 +34,7 @@ def log_model(uri: str, folder: Path, run_id: str, decoding: Mapping[str, Any]) 
             name="student",
             python_model=str(scratch / _CODE.name),
             artifacts={"model": str(scratch / "model")},
-            model_config=dict(decoding),
+            model_config=settings,
             pip_requirements=_requirements(),
             input_example=(["A sentence."], params),
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from wd.artifacts import local_folder
+from wd.config import DecodingConfig
 from wd.config.names import check_alias
 from wd.errors import RegistryError
 from wd.registry.packaging import default_uri, log_model
@@ -63,13 +64,10 @@ class Registry:
         *,
         artifact: str,
         run_id: str,
-        decoding: Mapping[str, Any],
+        decoding: DecodingConfig,
         tags: Mapping[str, Any],
     ) -> Version:
-        """Log a model directory in a run and make it a version; the same artifact only once.
-
-        `decoding` are the keyword arguments of `Translator.translate`, and `quantization`.
-        """
+        """Log a model directory in a run and make it a version; the same artifact only once."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from wd.config import ModelConfig
+from wd.config import DecodingConfig, ModelConfig
 from wd.data.batches import ShardReader
 from wd.data.schema import part_files
 from wd.data.tokenizer import Tokenizer
@@ -79,12 +79,6 @@ def _quality(
         device=device.type,
         threads=torch.get_num_threads(),
     )
-    hypotheses = translator.translate(
-        table["source"].to_pylist(),
-        beam_size=1,
-        length_penalty=1.0,
-        max_length=256,
-        batch_tokens=4096,
-    )
+    hypotheses = translator.translate(table["source"].to_pylist(), DecodingConfig(beam_size=1))
     texts = [hypothesis.text for hypothesis in hypotheses]
     return score(texts, table["target"].to_pylist(), held_out.language)

@@ -200,16 +200,22 @@ def test_pseudo_shards_are_checked_row_for_row(make: Make, monkeypatch: pytest.M
     run = make()
     text = corpus(run)
 
-    def translated(mistake: bool) -> Callable[[Run], Artifact]:
+    def translated(mistake: bool, kept: bool = True) -> Callable[[Run], Artifact]:
         def build(work: Work) -> dict[str, int]:
             for part in part_files(text.path / "train"):
                 ids = pq.read_table(part, columns=["id"])["id"].to_pylist()
-                columns = [ids[::-1] if mistake else ids, ["DAS KIND"] * len(ids), [0.0] * len(ids)]
-                pq.write_table(pa.table(columns, schema=PSEUDO), work.out / part.name)
+                said = {"hypothesis": "DAS KIND", "score": 0.0, "fault": None, "kept": kept}
+                rows = [{"id": row, **said} for row in (ids[::-1] if mistake else ids)]
+                table = pa.Table.from_pylist(rows, schema=PSEUDO)
+                pq.write_table(table, work.out / part.name)
             return {}
 
         return lambda run: run.stage(
-            "pseudo", version=1, config={"mistake": mistake}, inputs={"corpus": text}, build=build
+            "pseudo",
+            version=1,
+            config={"mistake": mistake, "kept": kept},
+            inputs={"corpus": text},
+            build=build,
         )
 
     monkeypatch.setattr(pseudo, "pseudo", translated(mistake=False))
@@ -218,6 +224,12 @@ def test_pseudo_shards_are_checked_row_for_row(make: Make, monkeypatch: pytest.M
     assert made.name != shards(run).name
     monkeypatch.setattr(pseudo, "pseudo", translated(mistake=True))
     with pytest.raises(ArtifactError, match="its rows are not those of"):
+        pseudo_shards(run)
+    monkeypatch.setattr(pseudo, "pseudo", translated(mistake=False, kept=False))
+    pairs = text.metrics["pairs"]["train"]
+    with pytest.raises(
+        DataError, match=rf"none of the teacher's {pairs} .*pseudo\.drop_loops=false"
+    ):
         pseudo_shards(run)
 
 

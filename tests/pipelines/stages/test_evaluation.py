@@ -95,6 +95,7 @@ def test_report_outputs_and_metrics_agree(run: Run, capsys: pytest.CaptureFixtur
         assert row["artifact"] in page
         assert made.metrics[row["name"]]["bleu"] == row["quality"]["bleu"]
         assert made.metrics[row["name"]]["compression"] == row["compression"]
+        assert made.metrics[row["name"]]["cut"] == row["cut"]
         assert len((made.path / f"{row['name']}.txt").read_text().splitlines()) == 30
     assert report["sentences"] == 30
     evaluate.print_table(made)
@@ -135,7 +136,11 @@ def test_pseudo_data_are_row_for_row_with_the_corpus(run: Run) -> None:
         table = pq.read_table(hypothesis)
         assert table.schema.equals(PSEUDO)
         assert table["id"].equals(pq.read_table(source)["id"])
+        assert table["kept"].to_pylist() == [fault is None for fault in table["fault"].to_pylist()]
     scores = [score for part in hypotheses for score in pq.read_table(part)["score"].to_pylist()]
     assert made.metrics["sentences"] == len(scores) == 50
     assert made.metrics["mean_score"] == pytest.approx(sum(scores) / 50)
     assert made.metrics["sentences_per_second_per_device"] > 0
+    report = json.loads((made.path / "report.json").read_text())
+    assert report.pop("examples") == []
+    assert report == made.metrics

@@ -45,7 +45,8 @@ def test_what_is_told_can_be_said() -> None:
         overridden(BARE, {key.path: yaml.safe_load(key.default or "")})
         if re.fullmatch(r"\w+( \| \w+)+", key.values):  # also a type's name, as a string
             for value in key.values.split(" | "):
-                overridden(BARE, {key.path: yaml.safe_load(value)})
+                # Half precision needs a GPU.
+                overridden(BARE, {"ray.gpu": True} | {key.path: yaml.safe_load(value)})
 
 
 @pytest.mark.parametrize("recipe", shipped_recipes())
@@ -53,6 +54,16 @@ def test_what_a_shipped_recipe_says_is_told(recipe: str) -> None:
     known = {key.path for key in keys()}
     for section in read_recipe(recipe).model_dump(exclude_unset=True):
         assert {section, f"{section}.NAME"} & known
+
+
+def test_bounds_are_told() -> None:
+    (told,) = keys("pseudo.length_penalty")
+    assert told.values == "number, at least 0, at most 5"
+    for key in ("beam_size", "max_length", "batch_tokens"):
+        for section in ("pseudo", "evaluation"):
+            (told,) = keys(f"{section}.{key}")
+            assert "at least 1, at most" in told.values
+            assert told.about
 
 
 def test_a_section_or_one_key() -> None:

@@ -4,17 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipelines.commands.cli import app
 from pipelines.tools.model_folder import model_folder as resolved
 from pipelines.tools.translate import translate
+from wd.config import DecodingConfig
 from wd.errors import ArtifactError, DataError
 from wd.manifest import describe_files
 
 ROOT = Path(__file__).parents[3]
-SETTINGS = {"beam_size": 1, "max_length": 10, "device": "cpu", "threads": 1}
+DECODING = DecodingConfig(beam_size=1, max_length=10)
+SETTINGS = {"decoding": DECODING, "device": "cpu", "threads": 1}
 
 
 def _wd(*arguments: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -31,16 +36,51 @@ def _wd(*arguments: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes
 
 def test_lines_in_are_lines_out(model_folder: Path, tmp_path: Path, sentences: list[str]) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
-    lines = [sentences[0], "", "a\u2028b\fc", sentences[1] + "\r", sentences[2]]
+    lines = [sentences[0], "", "a\u2028b\fc", sentences[1] + "\r", " \u200b", sentences[2]]
     source.write_bytes("\n".join(lines).encode())
     translate(str(model_folder), source, target, **SETTINGS)
     written = target.read_bytes().decode().split("\n")
     assert len(written) == len(lines) + 1
     assert written[1] == written[-1] == ""
+    assert written[4] == " \u200b"
     arguments = ["--beam", "1", "--max-length", "10", "--device", "cpu"]
     piped = _wd("translate", str(model_folder), *arguments, text=source.read_bytes())
     assert piped.returncode == 0, piped.stderr
     assert piped.stdout == target.read_bytes()
+
+
+def test_translations_that_were_cut_are_told(
+    write_parrot: Callable[..., Path], sentences: list[str]
+) -> None:
+    text = "\n".join([*sentences[:4], ""]).encode()
+    arguments = ["--beam", "1", "--device", "cpu", "--max-length", "7"]
+    done = _wd("translate", str(write_parrot("endless", 20, endless=True)), *arguments, text=text)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
+    told = "warning: translate: 4 of 4 translations were cut at 7 pieces: raise --max-length"
+    assert done.stderr.decode().startswith(told)
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_whole_translations_are_not_told(
+    write_parrot: Callable[..., Path], tmp_path: Path, sentences: list[str]
+) -> None:
+    source = tmp_path / "in"
+    source.write_text("\n".join(sentences[:4]))
+    translate(str(write_parrot("short", 20, endless=False)), source, tmp_path / "out", **SETTINGS)
+
+
+def test_nonsense_settings_are_refused(model_folder: Path) -> None:
+    for option, value in (
+        ("--beam", "65"),
+        ("--max-length", "1025"),
+        ("--length-penalty", "-1e300"),
+        ("--length-penalty", "nan"),
+        ("--batch-tokens", "10000000"),
+    ):
+        done = CliRunner().invoke(app, ["translate", str(model_folder), option, value])
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert option.removeprefix("--") in done.stderr.replace("_", "-")
 
 
 def test_text_longer_than_a_chunk_keeps_its_order(

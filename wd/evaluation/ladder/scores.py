@@ -16,7 +16,7 @@ from wd.evaluation.compare import System, TestSet
 from wd.evaluation.ladder.figures import BASELINE, Curve, Ladder, Shape, Student, Teacher, rows_of
 from wd.evaluation.quality import check_aligned, score
 from wd.evaluation.significance import p_value
-from wd.evaluation.speed import Speed, measure, translate_with
+from wd.evaluation.speed import Speed, measure, translated
 from wd.files import whole
 from wd.model.sizes import count_parameters
 
@@ -135,7 +135,7 @@ def _speeds(measured: Mapping[str, Any]) -> dict[str, Speed]:
 
 def _translate(folder: Path, test: TestSet, config: EvaluationConfig, device: str) -> list[str]:
     translator = Translator.from_directory(folder, quantization=config.quantization, device=device)
-    return [found.text for found in translate_with(translator, test.sources, config)]
+    return [found.text for found in translated(folder.name, translator, test.sources, config)]
 
 
 def _kept(path: Path, make: Callable[[], Any]) -> Any:
