@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from pipelines.keys import schema
 
+from pipelines.tools.keys import schema
 from wd.config import Recipe, StudentShape, overridden
 from wd.errors import ConfigError
 

@@ -95,7 +95,7 @@ def test_a_deep_stack_is_counted_as_fast_as_a_flat_one(quantization: Quantizatio
 
 def test_a_plan_needs_neither_torch_nor_ray_nor_mlflow() -> None:
     code = (
-        "import sys; from pipelines import cli\n"
+        "import sys; from pipelines.commands import cli\n"
         "sys.argv[1:] = ['plan', 'wmt14-ende-base', 'student=tiny', '--json']\n"
         "try: cli.main()\n"
         "finally: print([m for m in ('torch', 'ray', 'mlflow') if m in sys.modules])"

@@ -1,27 +1,25 @@
 """Strict, frozen configuration: YAML, then dotted overrides, then objects."""
 
-from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
-from wd.config.load import load_recipe, overridden, validated
-from wd.config.recipe import (
+from wd.config.data import (
     BYTE_PIECES,
-    HALF_PRECISION,
-    MAX_POSITIONS,
     SPECIAL_PIECES,
     CorpusConfig,
+    FilterConfig,
+    ShardsConfig,
+    TokenizerConfig,
+)
+from wd.config.decoding import (
+    HALF_PRECISION,
+    MAX_POSITIONS,
     DecodingConfig,
     EvaluationConfig,
-    FilterConfig,
-    Method,
     PseudoConfig,
     Quantization,
-    RayConfig,
-    Recipe,
-    RegistryConfig,
-    ShardsConfig,
-    TeacherConfig,
-    TokenizerConfig,
-    TrackingConfig,
 )
+from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
+from wd.config.load import load_recipe, overridden, validated
+from wd.config.recipe import Method, Recipe, TeacherConfig
+from wd.config.running import RayConfig, RegistryConfig, TrackingConfig
 from wd.config.shapes import (
     Config,
     ModelConfig,

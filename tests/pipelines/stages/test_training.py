@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pipelines.student import student
 
 from pipelines.context import Run
+from pipelines.stages.student import student
 from wd.config import load_recipe
 
 

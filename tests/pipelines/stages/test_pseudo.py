@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pipelines.shards import pack_pseudo
 
 from wd.config import ShardsConfig
 from wd.data.schema import CORPUS, PSEUDO
+from wd.data.shards import pack_pseudo
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError
 

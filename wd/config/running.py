@@ -1,0 +1,55 @@
+"""Where a run works, is tracked and is registered: none of it changes what a model is."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from wd.config.names import Alias, ModelName
+from wd.config.shapes import Config, PositiveInt
+
+
+class TrackingConfig(Config):
+    """MLflow."""
+
+    uri: str | None = None
+    """A server's address; default: the environment's MLFLOW_TRACKING_URI, else a SQLite file below
+    the artifact root."""
+    experiment: str = "weight-distillation"
+
+
+class RegistryConfig(Config):
+    """MLflow's model registry."""
+
+    name: ModelName | None = None
+    """Registered model; default: RECIPE-STUDENT."""
+    alias: Alias = "champion"
+    min_bleu: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """A student below this test BLEU is registered, but does not get the alias."""
+
+
+class RayConfig(Config):
+    """Where and how wide the work runs. It changes no result, so no artifact depends on it."""
+
+    address: str | None = None
+    """A running cluster; default: the one this job runs on, else a local one."""
+    workers: Annotated[int, Field(ge=0, le=100_000)] = 1
+    """Training workers; 0 trains in the calling process."""
+    min_workers: PositiveInt | None = None
+    """Go on with as few when nodes are lost, and with more when they come back; default: wait for
+    all."""
+    cpus_per_worker: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    """CPUs (and threads) of a training worker."""
+    map_cpus: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    """CPUs (and threads) of a data task or a decoding actor."""
+    gpu: bool = False
+    """One GPU per training worker and per decoding actor."""
+    max_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    """Restarts of a training run after lost workers."""
+    object_store_memory: Annotated[int, Field(ge=78_643_200, le=10**15)] = 500_000_000
+    """Bytes, for a cluster that the run starts itself; Ray takes no less than 75 MiB."""
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if self.workers and self.min_workers and self.min_workers > self.workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
+        return self
