@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.runtime_env import ENVIRONMENT
-from pipelines.command_group import reporting
+from pipelines.commands.command_group import reporting
 from wd.errors import UserError
 
 HOST = "127.0.0.1"

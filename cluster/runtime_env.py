@@ -4,9 +4,9 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
+from wd.distributed.settings import PACKAGES, RAY_SETTINGS
 from wd.errors import UserError
 
-PACKAGES = ("wd", "pipelines", "tune_spaces")
 SHIPPED_LIMIT = 2_000_000
 """Bytes. More than this means that something is shipped that no job needs."""
 
@@ -14,9 +14,7 @@ ENVIRONMENT = {
     "COLUMNS": "120",  # width of tables in the log
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PYTHONUNBUFFERED": "1",
-    "RAY_COLOR_PREFIX": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # otherwise every line of a worker appears twice
-    "RAY_USAGE_STATS_ENABLED": "0",
+    **RAY_SETTINGS,
 }
 """Environment variables of a job's processes."""
 

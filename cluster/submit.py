@@ -13,9 +13,9 @@ from typing import Annotated
 import typer
 
 from cluster.runtime_env import ENVIRONMENT, pack
-from pipelines.command_group import reporting
-from pipelines.options import Overrides, RecipeArgument
-from pipelines.recipe_arguments import RECIPES, read_recipe, recipe_path
+from pipelines.commands.command_group import reporting
+from pipelines.commands.options import Overrides, RecipeArgument
+from pipelines.commands.recipe_arguments import RECIPES, read_recipe, recipe_path
 from wd.errors import UserError
 
 
@@ -64,7 +64,7 @@ def job_command(
         if place is not None and "://" not in place and not Path(place).is_absolute()
     ]
     name = recipe if shipped else f"./{path.name}"
-    entry = [python, "-m", f"pipelines.{command}", name, *overrides, *absolute]
+    entry = [python, "-m", "pipelines", command, name, *overrides, *absolute]
     return entry, [] if shipped else [path]
 
 

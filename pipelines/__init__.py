@@ -1,1 +1,1 @@
-"""One thin job per stage; each is a command and a `ray job submit` entry point."""
+"""The pipeline: its stages, the studies that compare many runs, tools, and the command line."""

@@ -1,10 +1,11 @@
 """A pipeline run: its recipe, its store, its tracker, and the one way to make an artifact."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self
 
 from rich.console import Console
 
@@ -25,6 +26,9 @@ STAGES = (
 )
 
 
+Arguments = ParamSpec("Arguments")
+
+
 @dataclass(frozen=True)
 class Work:
     """What a stage's build function gets."""
@@ -39,7 +43,7 @@ class Work:
 
 @dataclass
 class Run:
-    """Use as a context manager; stage functions take it as their only argument."""
+    """Use as a context manager; stage functions take it as their first argument."""
 
     recipe: Recipe
     dry: bool = False
@@ -54,6 +58,8 @@ class Run:
     def __post_init__(self) -> None:
         self.store = Store(self.recipe.root)
         self._made: dict[str, Artifact] = {}
+        self.answers: dict[Hashable, Artifact] = {}
+        """What stage functions have returned to this run: see `asked_once`."""
         self.outlook: dict[str, str] = {}
         """Of a dry run: artifact -> `exists` or `to do`."""
         self._exits = ExitStack()
@@ -166,3 +172,21 @@ class Run:
         if self._tracker is None:
             self._tracker = self._exits.enter_context(open_tracker(self.recipe, self.store.folder))
         return self._tracker
+
+
+def asked_once(
+    stage: Callable[Concatenate[Run, Arguments], Artifact],
+) -> Callable[Concatenate[Run, Arguments], Artifact]:
+    """Let every run remember what a stage function returned for its arguments.
+
+    Stages ask for the stages before them, each for all it needs, so that one is asked many times.
+    """
+
+    @wraps(stage)
+    def ask(run: Run, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Artifact:
+        question = (stage.__name__, args, tuple(sorted(kwargs.items())))
+        if question not in run.answers:
+            run.answers[question] = stage(run, *args, **kwargs)
+        return run.answers[question]
+
+    return ask

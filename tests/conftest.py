@@ -23,7 +23,8 @@ from wd.config import (
 )
 from wd.data.schema import CORPUS
 from wd.data.shards import write_training_shard, write_validation_shard
-from wd.data.tokenizer import Tokenizer, train_tokenizer
+from wd.data.tokenizer import Tokenizer
+from wd.data.tokenizer_training import train_tokenizer
 from wd.model.directory import save_model
 from wd.model.transformer import Transformer
 from wd.training.job import TrainingJob
@@ -42,7 +43,7 @@ name: small
 source_language: de
 target_language: en
 corpus: {train: ["text.{lang}"], valid_fraction: 0.1, test_fraction: 0.1, part_pairs: 60}
-tokenizer: {vocabulary_size: 90}
+tokenizer: {vocabulary_size: 90, byte_fallback: false}
 shards: {batch_tokens: 400}
 teacher:
   shape:
@@ -58,6 +59,15 @@ TRAINING = {
     **{"updates": 8, "batches_per_update": 1, "learning_rate": 0.005, "warmup_updates": 4},
     **{"validate_every": 4, "bleu_sentences": 5},
 }
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let torch compute with two threads: bits depend on how many add up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +107,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory, sentences: list[s
     folder = tmp_path_factory.mktemp("tokenizer")
     table = pa.table({"source": sentences, "target": [line.upper() for line in sentences]})
     pq.write_table(table, folder / "part-00000.parquet")
-    train_tokenizer(folder, folder, TokenizerConfig(vocabulary_size=60))
+    train_tokenizer(folder, folder, TokenizerConfig(vocabulary_size=60, byte_fallback=False))
     return folder
 
 

@@ -1,16 +1,19 @@
 """Imports point one way, and Ray and MLflow come in by their own doors only."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
+OURS = ("wd", "pipelines", "tune_spaces", "cluster")
+
 LAYERS = (
-    ("wd.errors", "wd.svg"),
-    ("wd.manifest",),
+    ("wd.errors", "wd.svg", "wd.language_codes"),
+    ("wd.files", "wd.manifest"),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),
     ("wd.data", "wd.model"),
@@ -18,10 +21,13 @@ LAYERS = (
     ("wd.training", "wd.evaluation", "wd.interop"),
     ("wd.registry",),
     ("wd.distributed",),
-    ("pipelines",),
-    ("cluster",),
+    ("pipelines.context",),
+    ("pipelines.stages", "pipelines.tools"),
+    ("pipelines.studies",),
+    ("pipelines.commands",),
+    ("pipelines.__main__", "pipelines.run", "cluster"),
 )
-"""Nothing imports from a later layer."""
+"""Rooms: nothing imports from a later layer, and rooms of one layer not from each other in turn."""
 
 DOORS = {
     "ray": ("wd.distributed", "tune_spaces"),
@@ -49,7 +55,7 @@ def imports(path: Path, module: str) -> Iterator[str]:
 
 
 def within(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.") or module.startswith(f"{package}_")
+    return module == package or module.startswith(f"{package}.")
 
 
 def layer(module: str) -> int | None:
@@ -59,17 +65,57 @@ def layer(module: str) -> int | None:
     return None
 
 
-def violations(root: Path) -> list[str]:
-    found = []
+def modules(root: Path) -> dict[str, Path]:
+    found = {}
     for path in sorted(root.glob("[!.]*/**/*.py")):
         parts = path.relative_to(root).with_suffix("").parts
-        if parts[0] not in ("wd", "pipelines", "tune_spaces", "cluster"):
-            continue
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        for imported in imports(path, module):
-            if reason := _breach(module, imported):
-                found.append(f"{module} imports {imported}: {reason}")
+        if parts[0] in OURS:
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
+
+
+def graph(root: Path) -> dict[str, set[str]]:
+    """Return module -> the modules of ours that it imports, wherever in the file."""
+    known = modules(root)
+    edges: dict[str, set[str]] = {}
+    for module, path in known.items():
+        named = imports(path, module)
+        # `from wd.model import layers` is a module's name, `from wd.config import Recipe` is not.
+        targets = {name if name in known else name.rpartition(".")[0] for name in named}
+        edges[module] = {target for target in targets if target in known}
+    return edges
+
+
+def room(module: str) -> str:
+    """Return the sub-package, or the file beside them, that a module belongs to."""
+    return ".".join(module.split(".")[:2])
+
+
+def rooms(edges: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    """Return the graph of the rooms, without the arrows inside them."""
+    found: dict[str, set[str]] = {}
+    for module, targets in edges.items():
+        own = found.setdefault(room(module), set())
+        own |= {room(target) for target in targets} - {room(module)}
+    return found
+
+
+def circle(edges: Mapping[str, Collection[str]]) -> list[str]:
+    """Return a circle of imports, none if there is none."""
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def violations(root: Path) -> list[str]:
+    return [
+        f"{module} imports {imported}: {reason}"
+        for module, path in modules(root).items()
+        for imported in imports(path, module)
+        if (reason := _breach(module, imported))
+    ]
 
 
 def _breach(module: str, imported: str) -> str | None:
@@ -77,7 +123,7 @@ def _breach(module: str, imported: str) -> str | None:
         if within(imported, library) and not any(within(module, door) for door in doors):
             return f"only {', '.join(doors)} may import {library}"
     if within(module, "tune_spaces"):
-        ours = imported.split(".")[0] in ("wd", "pipelines", "cluster", "tune_spaces", "ray")
+        ours = imported.split(".")[0] in (*OURS, "ray")
         if ours and not any(within(imported, allowed) for allowed in TUNE_SPACES_MAY_IMPORT):
             return f"tune_spaces may import {', '.join(TUNE_SPACES_MAY_IMPORT)} only"
         return None
@@ -91,15 +137,52 @@ def test_the_tree_keeps_the_rules() -> None:
     assert violations(ROOT) == []
 
 
-def test_every_module_of_the_library_has_a_layer() -> None:
+def test_no_module_imports_itself_round_a_circle() -> None:
+    edges = graph(ROOT)
+    assert len(edges) > 100, "the tree is not where it is looked for"
+    assert circle(edges) == []
+
+
+def test_no_room_imports_itself_round_a_circle() -> None:
+    between = rooms(graph(ROOT))
+    assert "wd.generator" in between["wd.training"]
+    assert circle(between) == []
+
+
+def test_every_module_has_a_layer() -> None:
     homeless = [
-        path.name
-        for path in (ROOT / "wd").iterdir()
-        if (path.suffix == ".py" or path.is_dir())
-        and not path.name.startswith(("_", "."))
-        and layer(f"wd.{path.stem}") is None
+        name
+        for name, path in modules(ROOT).items()
+        if layer(name) is None and path.name != "__init__.py" and not within(name, "tune_spaces")
     ]
     assert homeless == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("from wd.model import b", "import wd.model.a"),
+        ("from wd.model.b import x", "def f():\n    from wd.model import a"),
+        ("from .b import x", "from ..model.a import y"),
+    ],
+)
+def test_a_circle_of_modules_is_found(tmp_path: Path, first: str, second: str) -> None:
+    plant(tmp_path, {"wd/model/a.py": first, "wd/model/b.py": second})
+    assert set(circle(graph(tmp_path))) == {"wd.model.a", "wd.model.b"}
+
+
+def test_a_circle_of_rooms_is_found_without_one_of_modules(tmp_path: Path) -> None:
+    imported = {"wd/data/b.py": "import torch", "wd/data/c.py": "from wd.model import a"}
+    plant(tmp_path, {"wd/model/a.py": "from wd.data import b", **imported})
+    assert circle(graph(tmp_path)) == []
+    assert set(circle(rooms(graph(tmp_path)))) == {"wd.model", "wd.data"}
+
+
+def plant(root: Path, files: Mapping[str, str]) -> None:
+    for place, code in files.items():
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
 
 
 @pytest.mark.parametrize(
@@ -109,22 +192,20 @@ def test_every_module_of_the_library_has_a_layer() -> None:
         ("wd/data/shards.py", "from ray.data import Dataset"),
         ("wd/training/loop.py", "def train():\n    import mlflow"),
         ("wd/distributed/map.py", "import mlflow"),
-        ("pipelines/teacher.py", "import ray.train"),
+        ("pipelines/stages/teacher.py", "import ray.train"),
         ("cluster/submit.py", "from ray.job_submission import JobSubmissionClient"),
         ("wd/model/transformer.py", "from wd.training import loop"),
         ("wd/model/transformer.py", "from wd import training"),
         ("wd/model/transformer.py", "from ..training import loop"),
         ("wd/training/__init__.py", "from ..distributed import map"),
         ("wd/registry.py", "from wd.distributed.runtime import ensure_ray"),
-        ("wd/distributed/tune.py", "import pipelines.student"),
+        ("wd/distributed/tune.py", "import pipelines.stages.student"),
         ("tune_spaces/grouping.py", "from wd.model.sizes import count_parameters"),
         ("tune_spaces/grouping.py", "import ray.train"),
     ],
 )
 def test_a_violation_is_caught(tmp_path: Path, place: str, code: str) -> None:
-    path = tmp_path / place
-    path.parent.mkdir(parents=True)
-    path.write_text(code)
+    plant(tmp_path, {place: code})
     assert len(violations(tmp_path)) == 1
 
 
@@ -138,7 +219,5 @@ def test_a_violation_is_caught(tmp_path: Path, place: str, code: str) -> None:
     ],
 )
 def test_what_is_allowed_passes(tmp_path: Path, place: str, code: str) -> None:
-    path = tmp_path / place
-    path.parent.mkdir(parents=True)
-    path.write_text(code)
+    plant(tmp_path, {place: code})
     assert violations(tmp_path) == []

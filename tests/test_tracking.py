@@ -24,7 +24,8 @@ from wd.tracking import (
     open_tracker,
     tracking_place,
 )
-from wd.training.job import TrainingJob, result_of, run_job
+from wd.training.job import TrainingJob, result_of
+from wd.training.run import run_job
 from wd.training.world import World
 
 RECIPE = Recipe(name="it's", source_language="en", target_language="de")

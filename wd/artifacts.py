@@ -52,9 +52,9 @@ class Identity:
     @property
     def hash(self) -> str:
         """First 12 hex digits of SHA-256 over everything but the label."""
-        told = {"stage": self.stage, "version": self.version, "config": self._dump(short=True)}
-        told["inputs"] = {role: name.rsplit("-", 1)[-1] for role, name in self.inputs.items()}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        covered = {"stage": self.stage, "version": self.version, "config": self._dump(short=True)}
+        covered["inputs"] = {role: name.rsplit("-", 1)[-1] for role, name in self.inputs.items()}
+        return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def name(self) -> str:

@@ -1,9 +1,8 @@
 """A folder's manifest: what it holds, file by file, and what it was made with."""
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -11,8 +10,11 @@ from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 from wd.errors import ArtifactError
+from wd.files import sha256
 
 MANIFEST = "manifest.json"
+_DEEPEST = 3
+"""A file of an artifact lies at most so many folders deep, its own included."""
 _REPORTED_PACKAGES = ("weight-distillation", "torch", "ray", "mlflow", "ctranslate2", "sacrebleu")
 
 
@@ -41,10 +43,19 @@ def parse_manifest(manifest: bytes, path: str) -> dict[str, Any]:
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size in bytes and SHA-256 of every file below `folder` except its manifest."""
     return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / MANIFEST
     }
+
+
+def digests(paths: Iterable[Path]) -> list[str]:
+    """Return the SHA-256 of each file, from the manifest of the artifact that it lies in.
+
+    A file that no manifest knows, or knows with another size, is read.
+    """
+    read_once = cache(_described)
+    return [_recorded_digest(path, read_once) or sha256(path) for path in paths]
 
 
 def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = True) -> list[str]:
@@ -59,7 +70,7 @@ def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = T
             damage.append(f"{name}: missing")
         elif path.stat().st_size != expected["bytes"]:
             damage.append(f"{name}: {path.stat().st_size} bytes instead of {expected['bytes']}")
-        elif hashes and _sha256(path) != expected["sha256"]:
+        elif hashes and sha256(path) != expected["sha256"]:
             damage.append(f"{name}: its bytes have changed (SHA-256 differs)")
     return damage
 
@@ -96,6 +107,19 @@ def packages() -> dict[str, str]:
     return versions
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _recorded_digest(
+    path: Path, described: Callable[[Path], Mapping[str, Mapping[str, Any]]]
+) -> str | None:
+    for folder in list(path.parents)[:_DEEPEST]:
+        entry = described(folder).get(path.relative_to(folder).as_posix())
+        if entry is not None and entry["bytes"] == path.stat().st_size:
+            return str(entry["sha256"])
+    return None
+
+
+def _described(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what a folder's manifest says of its files; nothing, if it has none that is whole."""
+    try:
+        return dict(read_manifest(folder)["files"])
+    except ArtifactError:
+        return {}

@@ -35,8 +35,8 @@ from typing import Annotated, Any
 import typer
 from random_batches import write_batches
 
-from pipelines.options import Overrides, RecipeArgument
-from pipelines.recipe_arguments import read_recipe
+from pipelines.commands.options import Overrides, RecipeArgument
+from pipelines.commands.recipe_arguments import read_recipe
 from wd.config import ModelConfig
 from wd.errors import ConfigError, UserError
 

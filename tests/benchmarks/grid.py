@@ -16,12 +16,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from pipelines.commands.options import Overrides, RecipeArgument
+from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.context import Run
-from pipelines.generator import generator
-from pipelines.options import Overrides, RecipeArgument
-from pipelines.recipe_arguments import read_recipe
-from pipelines.rungs import seeded
-from pipelines.student import student
+from pipelines.stages.generator import generator
+from pipelines.stages.student import student
+from pipelines.studies.rungs import seeded
 from wd.config import Recipe, overridden
 
 FIGURES = ("loss", "bleu")

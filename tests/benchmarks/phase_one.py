@@ -25,8 +25,8 @@ import typer
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pipelines.options import Overrides, RecipeArgument
-from pipelines.recipe_arguments import read_recipe
+from pipelines.commands.options import Overrides, RecipeArgument
+from pipelines.commands.recipe_arguments import read_recipe
 from wd.config import Recipe, overridden
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator

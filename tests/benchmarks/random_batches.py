@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wd.config import ModelConfig
-from wd.data.schema import BOS, EOS, PAD, SPECIAL_PIECES
+from wd.config import SPECIAL_PIECES, ModelConfig
+from wd.data.schema import BOS, EOS, PAD
 from wd.data.shards import pack
 
 

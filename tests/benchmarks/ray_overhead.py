@@ -21,16 +21,17 @@ from typing import Annotated
 import torch
 import typer
 
+from pipelines.commands.options import Overrides, RecipeArgument
+from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.context import Run
-from pipelines.corpus import corpus
-from pipelines.options import Overrides, RecipeArgument
-from pipelines.recipe_arguments import read_recipe
-from pipelines.shards import shards
-from pipelines.tokenizer import tokenizer
+from pipelines.stages.corpus import corpus
+from pipelines.stages.shards import shards
+from pipelines.stages.tokenizer import tokenizer
 from wd.config import RayConfig, Recipe
 from wd.data.batches import ShardReader
 from wd.distributed.train import fit
-from wd.training.job import TrainingJob, _trainee
+from wd.training.job import TrainingJob
+from wd.training.run import make_trainee
 from wd.training.validation import HeldOut
 from wd.training.world import World
 
@@ -97,7 +98,7 @@ def _job(recipe: Recipe, updates: int | None, folder: Path) -> TrainingJob:
 def _bare(job: TrainingJob, threads: int) -> Iterator[float]:
     """Yield the speed of each window."""
     torch.set_num_threads(threads)
-    reader, trainee, config = ShardReader(job.train), _trainee(job, World()), job.config
+    reader, trainee, config = ShardReader(job.train), make_trainee(job, World()), job.config
     trainee.module.train()
     pieces, began = 0, time.monotonic()
     for update in range(config.updates):

@@ -23,8 +23,8 @@ from phase_one import make_trainee
 from random_batches import write_batches
 from torch.profiler import ProfilerActivity, profile
 
-from pipelines.options import Overrides, RecipeArgument
-from pipelines.recipe_arguments import read_recipe
+from pipelines.commands.options import Overrides, RecipeArgument
+from pipelines.commands.recipe_arguments import read_recipe
 from wd.config import ModelConfig
 from wd.data.batches import Batch
 from wd.model.sizes import training_flops

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.runtime_env import SHIPPED_LIMIT, pack
 from cluster.submit import job_command
-from pipelines.recipe_arguments import shipped_recipes
+from pipelines.commands.recipe_arguments import shipped_recipes
 from wd.errors import ConfigError, UserError
 
 RECIPE = "name: mine\nsource_language: en\ntarget_language: de\nroot: {root}\n"
@@ -33,7 +33,7 @@ def test_too_much_is_refused_with_the_culprit(tmp_path: Path) -> None:
 def test_relative_places_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     entry, files = job_command("run", "wmt14-ende-base", ["corpus.dir=text"], "python")
-    assert entry[:4] == ["python", "-m", "pipelines.run", "wmt14-ende-base"]
+    assert entry[:5] == ["python", "-m", "pipelines", "run", "wmt14-ende-base"]
     assert entry[-2:] == [f"root={tmp_path / 'artifacts'}", f"corpus.dir={tmp_path / 'text'}"]
     assert files == []
 
@@ -42,7 +42,7 @@ def test_a_recipe_of_ones_own_travels_along(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(RECIPE.format(root="s3://bucket/artifacts"))
     entry, files = job_command("teacher", str(path), [], "python")
-    assert entry == ["python", "-m", "pipelines.teacher", "./mine.yaml"]
+    assert entry == ["python", "-m", "pipelines", "teacher", "./mine.yaml"]
     assert files == [path]
 
 

@@ -120,6 +120,59 @@ def test_a_mistake_is_named(path: Path, override: str, message: str) -> None:
     assert "pydantic" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("de", "de"), ("de", "deu"), ("ger", "de_DE"), ("zho_Hans", "cmn"), ("src", "SRC")],
+)
+def test_one_language_twice_is_refused(path: Path, source: str, target: str) -> None:
+    languages = [f"source_language={source}", f"target_language={target}"]
+    with pytest.raises(ConfigError, match=f"{source} and target_language {target} are the same"):
+        load_recipe(path, languages)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("en_GB", "en_US"), ("zh_Hans", "zh_Hant"), ("zh", "yue"), ("nb", "nn"), ("source", "target")],
+)
+def test_two_languages_may_be_close_or_private(path: Path, source: str, target: str) -> None:
+    recipe = load_recipe(path, [f"source_language={source}", f"target_language={target}"])
+    assert (recipe.source_language, recipe.target_language) == (source, target)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["target_vocabulary_size=500"], "target_vocabulary_size: a joint tokenizer"),
+        (["vocabulary_size=260"], "of 260 pieces 260 are set apart.*byte_fallback: false"),
+        (["joint=false", "target_vocabulary_size=9"], "target_vocabulary_size: of 9 pieces 260"),
+        (["byte_fallback=false", "vocabulary_size=4"], "of 4 pieces 4 are set apart"),
+        (["vocabulary_size=1000000000000"], "vocabulary_size: .*less than or equal to 10000000"),
+        (["normalization=nfd"], "normalization: .*'identity', 'nfkc'"),
+        (["user_symbols=[a b]"], "user_symbols: 'a b' cannot be one piece"),
+        (["user_symbols=['']"], "user_symbols: '' cannot be one piece"),
+        (["user_symbols=[</s>]"], "user_symbols: </s> is a special piece"),
+        (["user_symbols=[<0x0A>]"], "user_symbols: <0x0A> is a special piece"),
+        (["user_symbols=[x, x]"], "user_symbols: x is there twice"),
+        (["character_coverage=0.97"], "character_coverage: .*greater than or equal to 0.98"),
+    ],
+)
+def test_impossible_tokenizers_are_refused(path: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"tokenizer.*{said}"):
+        load_recipe(path, [f"tokenizer.{override}" for override in overrides])
+
+
+def test_models_have_each_side_s_vocabulary(path: Path) -> None:
+    sizes = ["tokenizer.joint=false", "tokenizer.vocabulary_size=900"]
+    one, two = (
+        load_recipe(path, [*sizes, *more, "teacher.shape.tied_embeddings=decoder"])
+        for more in ([], ["tokenizer.target_vocabulary_size=700"])
+    )
+    for model in (one.teacher_model, one.student_model):
+        assert (model.source_vocabulary, model.target_vocabulary) == (900, 900)
+    for model in (two.teacher_model, two.student_model):
+        assert (model.source_vocabulary, model.target_vocabulary) == (900, 700)
+
+
 @pytest.mark.parametrize("key", ["teacher.shape", "students.small"])
 def test_one_table_needs_one_tokenizer(path: Path, key: str) -> None:
     two = ["tokenizer.joint=false", "students.tiny.tied_embeddings=none"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.recipe_arguments import read_recipe, shipped_recipes
+from pipelines.commands.recipe_arguments import read_recipe, shipped_recipes
 from wd.model.sizes import count_parameters
 
 PUBLISHED = {

@@ -2,7 +2,8 @@ import pytest
 
 from wd.config import FilterConfig
 from wd.data.filters import cleaned, why_removed
-from wd.data.languages import count_words, variants
+from wd.data.languages import catalog_language, count_words, variants
+from wd.errors import DataError
 
 CONFIG = FilterConfig(min_words=2, max_words=6, max_ratio=2.0)
 
@@ -43,7 +44,24 @@ def test_words(text: str, words: int) -> None:
 
 
 def test_locale_variants() -> None:
-    assert variants("de") == ("de", "de_DE")
-    assert variants("zh")[:2] == ("zh_Hans", "zh_CN")
-    assert "zh_TW" not in variants("zh")
+    for code in ("de", "deu", "ger"):
+        assert {"de", "de_DE"} < set(variants(code))
+        assert not {"de_AT", "de_Informal"} & set(variants(code))
+    assert variants("zh") == ("zh_Hans", "zh_CN", "zh_Hans_CN", "zh")
+    for code in ("zho_Hans", "cmn", "zh_CN", "zh-Hans"):
+        assert set(variants("zh")) <= set(variants(code))
+    assert {"zh_Hant", "zh_TW"} <= set(variants("zho_Hant"))
+    assert not set(variants("zh")) & set(variants("zh_TW"))
     assert variants("pt-BR")[0] == "pt_BR"
+    assert not set(variants("pt")) & set(variants("pt_BR"))
+    assert "no" in variants("nob")
+    assert variants("de_Informal") == ("de_Informal",)
+    assert variants("private") == ("private",)
+
+
+@pytest.mark.parametrize("english", ["en", "eng", "en_GB", "eng_Latn"])
+def test_catalogs_translate_from_english_however_it_is_spelt(english: str) -> None:
+    assert catalog_language((english, "zho_Hans")) == "zho_Hans"
+    assert catalog_language(("de", english)) == "de"
+    with pytest.raises(DataError, match="translate from English"):
+        catalog_language(("de", "fr"))

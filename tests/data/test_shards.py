@@ -105,6 +105,14 @@ def test_budget_below_the_length_limit_wins(
         assert len(row["source"]) * max(map(len, row["source"] + row["target"])) <= 10
 
 
+def test_unknown_characters_are_counted(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    sources, targets = ["Der Ж Hund ЖЖ", "Katze", ""], ["Das Haus", "漢 Baum", "Ж"]
+    for write in (write_training_shard, write_validation_shard):
+        counts = write(sources, targets, tokenizer, CONFIG, tmp_path / "part")
+        # A run of unknown characters is one piece.
+        assert (counts["source_unknown"], counts["target_unknown"]) == (2, 2)
+
+
 def test_nothing_to_pack(tmp_path: Path, tokenizer: Tokenizer) -> None:
     assert write_training_shard([], [], tokenizer, CONFIG, tmp_path / "part")["batches"] == 0
     assert batches(tmp_path / "part") == []

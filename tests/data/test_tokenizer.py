@@ -4,10 +4,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wd.config import TokenizerConfig
-from wd.data.schema import BOS, EOS, PAD, SPECIAL_PIECES, UNK, part_name
-from wd.data.tokenizer import SOURCE_MODEL, TARGET_MODEL, Tokenizer, train_tokenizer
+from wd.config import SPECIAL_PIECES, TokenizerConfig
+from wd.data.schema import BOS, EOS, PAD, UNK, part_name
+from wd.data.tokenizer import SOURCE_MODEL, TARGET_MODEL, Tokenizer
+from wd.data.tokenizer_training import train_tokenizer
 from wd.errors import ArtifactError, DataError
+
+PLAIN = TokenizerConfig(vocabulary_size=60, byte_fallback=False)
+"""Without bytes, which take more pieces than these texts have."""
+
+
+def changed(**changes: object) -> TokenizerConfig:
+    return TokenizerConfig.model_validate(PLAIN.model_dump() | changes)
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def test_round_trip_and_special_ids(
     tmp_path: Path, train: Path, sentences: list[str], joint: bool, model_type: str
 ) -> None:
     size = 44 if joint else 34
-    config = TokenizerConfig(vocabulary_size=size, joint=joint, model_type=model_type)
+    config = changed(vocabulary_size=size, joint=joint, model_type=model_type)
     assert train_tokenizer(train, tmp_path, config) == {"sentences_per_side": len(sentences)}
     models = [(tmp_path / name).read_bytes() for name in (SOURCE_MODEL, TARGET_MODEL)]
     assert (models[0] == models[1]) == joint
@@ -47,7 +55,7 @@ def test_round_trip_and_special_ids(
 
 def test_same_text_same_bytes(tmp_path: Path, train: Path) -> None:
     for model_type in ("bpe", "unigram"):
-        config = TokenizerConfig(vocabulary_size=60, model_type=model_type)
+        config = changed(model_type=model_type)
         models = []
         for _ in range(2):
             train_tokenizer(train, tmp_path, config)
@@ -56,7 +64,7 @@ def test_same_text_same_bytes(tmp_path: Path, train: Path) -> None:
 
 
 def test_sample_is_spread_over_the_parts(tmp_path: Path, train: Path, sentences: list[str]) -> None:
-    config = TokenizerConfig(vocabulary_size=60, training_sentences=len(sentences) - 1)
+    config = changed(training_sentences=len(sentences) - 1)
     assert train_tokenizer(train, tmp_path, config) == {"sentences_per_side": len(sentences) // 2}
 
 
@@ -64,20 +72,30 @@ def test_sample_is_spread_over_the_parts(tmp_path: Path, train: Path, sentences:
 def test_vocabulary_too_large_names_a_size_that_works(
     tmp_path: Path, train: Path, model_type: str
 ) -> None:
-    config = TokenizerConfig(vocabulary_size=30_000, model_type=model_type)
+    config = changed(vocabulary_size=30_000, model_type=model_type)
     with pytest.raises(DataError, match=r"vocabulary_size=30000 is too large") as caught:
         train_tokenizer(train, tmp_path, config)
     assert not (tmp_path / SOURCE_MODEL).exists()
     possible = int(str(caught.value).split("yields ")[1].split()[0])
-    train_tokenizer(
-        train, tmp_path, TokenizerConfig(vocabulary_size=possible, model_type=model_type)
-    )
+    train_tokenizer(train, tmp_path, changed(vocabulary_size=possible, model_type=model_type))
     assert Tokenizer.load(tmp_path).source_vocabulary == possible
 
 
 def test_vocabulary_smaller_than_the_alphabet(tmp_path: Path, train: Path) -> None:
     with pytest.raises(DataError, match=r"vocabulary_size=8 is too small"):
-        train_tokenizer(train, tmp_path, TokenizerConfig(vocabulary_size=8))
+        train_tokenizer(train, tmp_path, changed(vocabulary_size=8))
+
+
+def test_each_side_has_its_own_size(tmp_path: Path, train: Path) -> None:
+    config = changed(joint=False, vocabulary_size=50, target_vocabulary_size=40)
+    train_tokenizer(train, tmp_path, config)
+    tokenizer = Tokenizer.load(tmp_path)
+    assert (tokenizer.source_vocabulary, tokenizer.target_vocabulary) == config.sizes == (50, 40)
+    config = changed(joint=False, vocabulary_size=50, target_vocabulary_size=30_000)
+    with pytest.raises(
+        DataError, match=r"target_vocabulary_size=30000 .* set tokenizer\.target_voc"
+    ):
+        train_tokenizer(train, tmp_path, config)
 
 
 def test_missing_or_damaged_model(tmp_path: Path, tokenizer_folder: Path) -> None:

@@ -8,8 +8,8 @@ import ctranslate2
 import pytest
 import torch
 
-from wd.config import StackShape
-from wd.data.schema import BOS, EOS, PAD, SPECIAL_PIECES
+from wd.config import SPECIAL_PIECES, StackShape
+from wd.data.schema import BOS, EOS, PAD
 from wd.decoding.convert import write_ctranslate2
 from wd.decoding.greedy import greedy
 from wd.errors import ArtifactError

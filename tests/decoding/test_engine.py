@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ctranslate2
+import psutil
 import pytest
 import torch
 
@@ -40,6 +41,18 @@ def test_order_is_kept_and_empty_lines_stay_empty(model_folder: Path, sentences:
     assert [found.text for found in translator.translate(["", ""], **SETTINGS)] == ["", ""]
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_translator_has_the_threads_asked_for_and_leaves_torch_its_own(
+    model_folder: Path, sentences: list[str], two_threads: None, threads: int
+) -> None:
+    translator = Translator.from_directory(model_folder, threads=threads)
+    translator.translate(sentences, **SETTINGS)
+    assert torch.get_num_threads() == 2
+    together = psutil.Process().num_threads()
+    del translator
+    assert together - psutil.Process().num_threads() == threads
+
+
 def test_batch_size_changes_nothing(model_folder: Path, sentences: list[str]) -> None:
     translator = Translator.from_directory(model_folder)
     texts = [
@@ -74,6 +87,17 @@ def test_a_line_beyond_the_positions_is_cut_with_a_warning(
     found = translator.translate([" ".join(sentences[:100])], **SETTINGS)
     assert found[0].tokens > 0
     assert "1 lines cut to 1024 pieces" in caplog.text
+
+
+def test_unknown_characters_are_told_once(
+    model_folder: Path, sentences: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    translator = Translator.from_directory(model_folder)
+    translator.translate(sentences[:3], **SETTINGS)
+    assert "does not know" not in caplog.text
+    for _ in range(2):
+        translator.translate([*sentences[:3], "Ж", "Der Hund 漢"], **SETTINGS)
+    assert caplog.text.count("2 lines hold characters that the model does not know") == 1
 
 
 def test_max_length_beyond_the_positions_is_refused(model_folder: Path) -> None:

@@ -43,6 +43,19 @@ def test_two_workers_equal_one(job: Job, ray_session: None) -> None:
     assert fit(shared, RayConfig(workers=2)).figures == two.figures  # at once: it is finished
 
 
+def test_a_worker_of_two_threads_translates_and_keeps_both(
+    job: Job, ray_session: None, two_threads: None
+) -> None:
+    """What it trains after validations is what this process does, which never translates."""
+    silent = job("silent", "generator", updates=8)
+    config = silent.config.model_copy(update={"bleu_sentences": 5})
+    translating = replace(silent, config=config, scratch=silent.scratch.with_name("translating"))
+    one = fit(silent, RayConfig(workers=0))
+    other = fit(translating, RayConfig(workers=1, cpus_per_worker=2))
+    for name, weight in one.module.items():
+        assert torch.equal(other.module[name], weight), name
+
+
 def test_a_user_error_of_one_worker_arrives_whole(
     job: Job, tmp_path: Path, ray_session: None
 ) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 
-from pipelines.cli import main
+from pipelines.commands.cli import main
 
 pattern = re.compile(sys.argv.pop(1))
 write = sys.stderr.write

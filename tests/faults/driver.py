@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 
 class Driver:
-    """`python -m pipelines.teacher RECIPE OVERRIDES`, and what it has said so far."""
+    """`python -m pipelines.stages.teacher RECIPE OVERRIDES`, and what it has said so far."""
 
     def __init__(self, recipe: str | Path, *overrides: str, environment: Mapping[str, str]) -> None:
         self.output = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.teacher", str(recipe), *overrides],
+            [sys.executable, "-m", "pipelines", "teacher", str(recipe), *overrides],
             cwd=ROOT,
             # Bits depend on how many threads add up; a lost worker is to be missed soon.
             env={

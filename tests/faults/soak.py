@@ -27,7 +27,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.local import LocalCluster, local_cluster
-from pipelines.options import Overrides, RecipeArgument
+from pipelines.commands.options import Overrides, RecipeArgument
 from tests.faults.driver import Driver, kill_a_worker
 from wd.model.directory import load_weights
 

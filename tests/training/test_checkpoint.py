@@ -12,7 +12,8 @@ from torch import nn
 from wd.config import GeneratorConfig, GroupingConfig
 from wd.model.directory import load_weights
 from wd.training.checkpoint import CheckpointFolder, Progress
-from wd.training.job import TrainingJob, _trainee, result_of, run_job
+from wd.training.job import TrainingJob, result_of
+from wd.training.run import make_trainee, run_job
 from wd.training.world import World
 
 
@@ -87,7 +88,7 @@ def test_maps_that_are_not_learned_stay_as_they_start(
 ) -> None:
     config = GeneratorConfig(grouping=GroupingConfig(learned_maps=learned))
     task = replace(job("one", "generator", updates=8), generator=config)
-    start = _trainee(task, World())
+    start = make_trainee(task, World())
     trained = {id(one) for group in start.optimizer.param_groups for one in group["params"]}
     frozen = {n: p for n, p in start.module.named_parameters() if id(p) not in trained}
     assert 0 < len(frozen) < len(trained)

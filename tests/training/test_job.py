@@ -7,20 +7,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from wd.config import ObjectiveConfig
 from wd.data.batches import ShardReader
 from wd.errors import ArtifactError, UserError
 from wd.generator.diagnostics import layer_shares
 from wd.generator.plots import shares_svg
+from wd.manifest import describe_files, write_manifest
 from wd.model.directory import load_weights, save_weights
+from wd.model.transformer import Transformer
 from wd.training.averaging import mean_state
-from wd.training.job import TrainingJob, _trainee, _validation, result_of, run_job
+from wd.training.job import TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish
+from wd.training.objective import Objective
+from wd.training.run import make_trainee, run_job
 from wd.training.trainee import GeneratorTrainee, Trainee
+from wd.training.validation import HeldOut, validate
 from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
@@ -97,6 +104,41 @@ def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -
         assert resumed.figures[figure] == unbroken.figures[figure]
 
 
+@pytest.mark.parametrize("phase", PHASES)
+def test_translating_disturbs_neither_the_threads_nor_the_weights(
+    job: Job, phase: str, two_threads: None
+) -> None:
+    silent, translating = twins(job, phase)
+    config = translating.config.model_copy(update={"bleu_sentences": 5})
+    translating = replace(translating, config=config)
+    threads: list[int] = []
+
+    def asked() -> Wish:  # after each update
+        threads.append(torch.get_num_threads())
+        return "go on"
+
+    run_job(translating, World(), lambda _: None, asked)
+    assert threads == [2] * 12
+    assert torch.get_num_threads() == 2
+    assert equal(result_of(translating).module, run(silent).module)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_run_that_translates_equals_an_unbroken_one(
+    job: Job, phase: str, precision: str, two_threads: None
+) -> None:
+    broken, whole = twins(job, phase, bleu_sentences=5, precision=precision)
+    killed_at(11, broken)  # it goes on from 8
+    torch.set_num_threads(2)  # as a new process has
+    resumed = run(broken)
+    torch.set_num_threads(2)
+    unbroken = run(whole)
+    assert equal(resumed.module, unbroken.module)
+    assert equal(resumed.weights, unbroken.weights)
+    assert resumed.figures["history"] == unbroken.figures["history"]
+
+
 def test_a_run_that_is_asked_to_stop_saves_first(job: Job) -> None:
     broken, whole = twins(job)
     wishes = iter(["go on", "stop"])
@@ -158,7 +200,7 @@ def test_a_checkpoint_from_other_weights_is_refused(job: Job, tmp_path: Path, ro
     one, _ = twins(job, "generator" if role == "teacher" else "model")
     if role == "start":
         one = replace(one, start=tmp_path / "start.safetensors")
-        save_weights(one.start, _trainee(twins(job)[1], World()).weights())
+        save_weights(one.start, make_trainee(twins(job)[1], World()).weights())
     killed_at(12, one)
     path = one.start or one.teacher / "model.safetensors"
     save_weights(path, {name: 1.1 * each for name, each in load_weights(path).items()})
@@ -166,15 +208,80 @@ def test_a_checkpoint_from_other_weights_is_refused(job: Job, tmp_path: Path, ro
         run(one)
 
 
+@pytest.mark.parametrize(
+    "role", ["train", "held-out batches", "held-out text", "tokenizer", "language"]
+)
+@pytest.mark.parametrize("described", [False, True])
+def test_only_a_checkpoint_from_the_same_data_is_gone_on_from(
+    job: Job,
+    held_out: HeldOut,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    role: str,
+    described: bool,
+) -> None:
+    one = job("one", updates=8)
+    same, other = (with_data(one, held_out, tmp_path / name) for name in ("same", "other"))
+    other = changed(other, role)
+    if described:
+        for name in ("same", "other"):
+            write_manifest(tmp_path / name, {"files": describe_files(tmp_path / name)})
+    killed_at(8, one)
+    with pytest.raises(ArtifactError, match="a checkpoint of another run"):
+        run(other)
+    run(same)
+    assert "going on from update 4" in capsys.readouterr().err
+
+
+def with_data(job: TrainingJob, held_out: HeldOut, folder: Path) -> TrainingJob:
+    """Return the job with copies of its data below a folder."""
+    shutil.copytree(held_out.shards.parent, folder / "shards")
+    shutil.copytree(held_out.corpus, folder / "corpus")
+    shutil.copytree(held_out.tokenizer, folder / "tokenizer")
+    copied = replace(
+        held_out,
+        shards=folder / "shards" / "valid",
+        corpus=folder / "corpus",
+        tokenizer=folder / "tokenizer",
+    )
+    return replace(job, train=(folder / "shards" / "train",), held_out=copied)
+
+
+def changed(job: TrainingJob, role: str) -> TrainingJob:
+    """Return the job with one row less in a role's files, another tokenizer or language."""
+    held_out = job.held_out
+    if role == "language":
+        return replace(job, held_out=replace(held_out, language="ro"))
+    if role == "tokenizer":
+        path = held_out.tokenizer / "target.model"
+        path.write_bytes(path.read_bytes() + bytes(8))
+        return job
+    folders = {"train": job.train[0], "held-out batches": held_out.shards}
+    part = folders.get(role, held_out.corpus) / "part-00000.parquet"
+    pq.write_table(pq.read_table(part)[1:], part)
+    return job
+
+
+def test_what_a_manifest_tells_is_not_read(job: Job, held_out: HeldOut, tmp_path: Path) -> None:
+    one = with_data(job("one"), held_out, tmp_path / "data")
+    read = one.fingerprint()
+    write_manifest(tmp_path / "data", {"files": describe_files(tmp_path / "data")})
+    for path in (tmp_path / "data").rglob("*.parquet"):
+        path.write_bytes(bytes(path.stat().st_size))
+    assert one.fingerprint() == read
+    (tmp_path / "data" / "manifest.json").unlink()
+    assert one.fingerprint() != read
+
+
 def test_the_pictures_are_of_the_published_generator(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # While learning goes well the last weights are the best: choose the worst.
-    monkeypatch.setattr("wd.training.job.merit", lambda figures, config: figures["loss"])
+    monkeypatch.setattr("wd.training.publication.merit", lambda figures, config: figures["loss"])
     one = job("one", "generator", updates=12, validate_every=4)
     trained = run(one)
     assert trained.figures["published"] != "last"
-    generator = _trainee(one, World()).module
+    generator = make_trainee(one, World()).module
     generator.load_state_dict(trained.module)
     drawn = (one.scratch / "diagnostics" / "origins.svg").read_text("utf-8")
     assert drawn == shares_svg(layer_shares(generator))
@@ -232,7 +339,7 @@ def test_a_result_that_is_left_already_stays(job: Job) -> None:
 def test_two_batches_weigh_like_one_of_both(job: Job, phase: str) -> None:
     """Gradients are those of the mean loss over all target pieces, however they are batched."""
     task = job("one", phase, dropout=0.0)
-    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    trainee, reader = make_trainee(task, World()), ShardReader(task.train)
     gradients = []
     for batches in ([[0, 1]], [[0], [1]]):
         trainee.module.zero_grad()
@@ -247,18 +354,25 @@ def test_two_batches_weigh_like_one_of_both(job: Job, phase: str) -> None:
 def test_generating_only_what_is_looked_up_changes_nothing(job: Job, tied: str) -> None:
     task = job("one", "generator", dropout=0.0)
     changes = {"tied_embeddings": tied} | ({"decoder": task.model.encoder} if tied == "all" else {})
-    trainee = _trainee(replace(task, model=task.model.model_copy(update=changes)), World())
+    trainee = make_trainee(replace(task, model=task.model.model_copy(update=changes)), World())
     assert isinstance(trainee, GeneratorTrainee)
-    reader, gradients = ShardReader(task.train), []
+    reader = ShardReader(task.train)
     batches = [reader[0], reader[1]]
-    assert len(trainee._lookups(batches)) == {"none": 2, "decoder": 1, "all": 0}[tied]
-    for lookups in (trainee._lookups, lambda _: {}):
-        trainee._lookups = lookups  # type: ignore[method-assign]
-        trainee.module.zero_grad()
-        trainee.backward(batches, 1 / 100)
-        gradients.append([p.grad.clone() for p in learned(trainee)])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)
+    assert len(trainee.lookups(batches)) == {"none": 2, "decoder": 1, "all": 0}[tied]
+    trainee.backward(batches, 1 / 100)
+    gradients = [parameter.grad.clone() for parameter in learned(trainee)]
+
+    trainee.module.zero_grad()
+    student, objective = Transformer(trainee.module.student), Objective(task.config.label_smoothing)
+    weights = trainee.module({})
+    losses = [objective(student, partial(call, student, weights), batch) for batch in batches]
+    (sum(losses) / 100).backward()
+    for one, other in zip(gradients, learned(trainee), strict=True):
+        torch.testing.assert_close(one, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def call(model: Transformer, weights: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+    return functional_call(model, weights, inputs)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -269,7 +383,10 @@ def test_bfloat16_rounds_products_only(job: Job, phase: str) -> None:
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(4)
         config = task.config.model_copy(update={"precision": precision})
-        trainee, reader = _trainee(replace(task, config=config), World()), ShardReader(task.train)
+        trainee, reader = (
+            make_trainee(replace(task, config=config), World()),
+            ShardReader(task.train),
+        )
         trainee.backward([reader[0], reader[1]], 1 / 100)
         parameters = learned(trainee)
         assert {each.grad.dtype for each in parameters} == {torch.float32}
@@ -282,7 +399,7 @@ def test_bfloat16_rounds_products_only(job: Job, phase: str) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_update_without_a_finite_gradient_changes_nothing(job: Job, phase: str) -> None:
     task = job("one", phase, clip_norm=1.0)
-    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    trainee, reader = make_trainee(task, World()), ShardReader(task.train)
     for update in range(1, 4):
         trainee.backward([reader[update]], 1 / 100)
         before = {n: each.clone() for n, each in trainee.module.state_dict().items()}
@@ -297,7 +414,7 @@ def test_an_update_without_a_finite_gradient_changes_nothing(job: Job, phase: st
 
 def test_the_moving_average_is_the_naive_one(job: Job) -> None:
     task = job("one", ema_decay=0.3)
-    trainee, reader = _trainee(task, World()), ShardReader(task.train)
+    trainee, reader = make_trainee(task, World()), ShardReader(task.train)
     naive = {n: each.detach().clone() for n, each in trainee.module.named_parameters()}
     for update in range(1, 7):
         trainee.backward([reader[update]], 1 / 100)
@@ -322,9 +439,9 @@ def test_a_moving_average_is_validated_and_published_and_disturbs_nothing(
     assert result.figures["history"] != plain.figures["history"]
 
     states = [load_weights(last / f"{name}.safetensors") for name in ("weights", "moving-average")]
-    trainee = _trainee(averaged, World())
+    trainee = make_trainee(averaged, World())
     trainee.module.load_state_dict(states[0] | states[1])
-    figures = _validation(averaged, trainee.weights(), World())
+    figures = validate(averaged.model, trainee.weights(), averaged.held_out, 0, torch.device("cpu"))
     assert figures.items() <= result.figures["history"][-1].items()
     assert result.figures["published"] == "last"
     assert equal(result.weights, trainee.weights())

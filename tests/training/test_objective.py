@@ -17,8 +17,9 @@ from wd.errors import ConfigError
 from wd.model.directory import load_transformer
 from wd.model.transformer import Transformer
 from wd.training.hidden_states import recorded, state_distance
-from wd.training.job import TrainingJob, _trainee, result_of, run_job
+from wd.training.job import TrainingJob, result_of
 from wd.training.objective import Guide, Objective
+from wd.training.run import make_trainee, run_job
 from wd.training.trainee import Trainee
 from wd.training.validation import HeldOut
 from wd.training.world import World
@@ -93,8 +94,8 @@ def equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 def test_the_default_is_cross_entropy_without_a_teacher(
     job: Job, phase: str, batches: list[Batch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wd.training.job.load_transformer", None)
-    trainee = _trainee(job("one", phase, dropout=0.0), World())
+    monkeypatch.setattr("wd.training.run.load_transformer", None)
+    trainee = make_trainee(job("one", phase, dropout=0.0), World())
     model = Transformer(job("one", phase).model)
     model.load_state_dict(trainee.weights())
     for batch in batches:
@@ -174,7 +175,7 @@ def test_padding_changes_no_term(
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_two_batches_weigh_like_one_of_both(guided: Job, phase: str, batches: list[Batch]) -> None:
-    trainee = _trainee(guided("one", phase, dropout=0.0), World())
+    trainee = make_trainee(guided("one", phase, dropout=0.0), World())
     separate = gradients(trainee, batches)
     for one, other in zip(separate, gradients(trainee, [merged(*batches)]), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -198,7 +199,7 @@ def test_the_teacher_pulls_and_stays_as_it_is(
         teachers.append(load_transformer(folder))
         return teachers[-1]
 
-    monkeypatch.setattr("wd.training.job.load_transformer", load)
+    monkeypatch.setattr("wd.training.run.load_transformer", load)
     job = guided("one", phase, updates=40, validate_every=20)
     run_job(job, World(), lambda _: None)
     (teacher,) = teachers
@@ -209,7 +210,7 @@ def test_the_teacher_pulls_and_stays_as_it_is(
 
     untrained, trained = (Transformer(job.model) for _ in range(2))
     trained.load_state_dict(result_of(job).weights)
-    assert result_of(job).module.keys() == _trainee(job, World()).module.state_dict().keys()
+    assert result_of(job).module.keys() == make_trainee(job, World()).module.state_dict().keys()
     batch = ShardReader([held_out.shards])[0]
     for weights in ({"word_kd": 1.0}, {"hidden_states": 1.0}):
         added = [extra(model.eval(), teacher, batch, **weights) for model in (trained, untrained)]

@@ -10,8 +10,9 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from wd.training.job import TrainingJob, result_of, run_job
+from wd.training.job import TrainingJob, result_of
 from wd.training.loop import Wish
+from wd.training.run import run_job
 from wd.training.world import World
 
 

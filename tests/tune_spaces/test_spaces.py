@@ -16,7 +16,7 @@ PLAIN = {
     "name": "r",
     "source_language": "en",
     "target_language": "de",
-    "tokenizer": {"vocabulary_size": 50},
+    "tokenizer": {"vocabulary_size": 50, "byte_fallback": False},
     "teacher": {"shape": {"encoder": STACK, "decoder": STACK}},
     "students": {"tiny": {"decoder": {"layers": 2, "d_model": 12}}},
 }

@@ -3,7 +3,9 @@
 from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import (
+    BYTE_PIECES,
     MAX_POSITIONS,
+    SPECIAL_PIECES,
     CorpusConfig,
     EvaluationConfig,
     FilterConfig,
@@ -28,7 +30,9 @@ from wd.config.shapes import (
 from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
+    "BYTE_PIECES",
     "MAX_POSITIONS",
+    "SPECIAL_PIECES",
     "Config",
     "CorpusConfig",
     "EvaluationConfig",

@@ -5,7 +5,7 @@ Defaults are the published reference hyper-parameters, so a recipe states only i
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from wd.config.generation import GeneratorConfig
 from wd.config.shapes import (
@@ -18,6 +18,7 @@ from wd.config.shapes import (
     StudentShape,
 )
 from wd.config.training import ObjectiveConfig, TrainingConfig
+from wd.language_codes import same_language
 
 Name = Annotated[str, Field(pattern=r"^[^\s./\\:@][^/\\:@]*$")]
 """Part of the names of folders and of registered models."""
@@ -81,16 +82,77 @@ class CorpusConfig(Config):
     """Sentence pairs per part file: the unit of parallel work."""
 
 
+SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")
+"""The special tokens' spelling, in the order of their ids."""
+BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""What SentencePiece calls the pieces that stand for one byte each."""
+VocabularySize = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
 class TokenizerConfig(Config):
     """SentencePiece."""
 
-    vocabulary_size: PositiveInt = 32_700
+    vocabulary_size: VocabularySize = 32_700
+    """Pieces of the joint model, or of each side's."""
+    target_vocabulary_size: VocabularySize | None = None
+    """Pieces of the target's model, if they are not as many as the source's (`joint: false`)."""
     joint: bool = True
     """One model over both languages, or one each."""
     model_type: Literal["bpe", "unigram"] = "bpe"
-    character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 1.0
+    normalization: Literal["identity", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "identity"
+    """What becomes of a text's characters before it is cut into pieces. `identity` keeps them: the
+    pieces give the text back, white space apart, of which a run is one space. The others are
+    SentencePiece's rules, Unicode's NFKC among them: they write `（１）` as `(1)`, `½ ™` as
+    `1⁄2 TM`, drop joiners (`nmt_`) or fold capitals (`_cf`), in what the model reads and says."""
+    byte_fallback: bool = True
+    """A character that has no piece is spelt in bytes, for which 256 pieces are set apart: names
+    and signs that the training text lacks are kept. Without it they are all one unknown piece."""
+    user_symbols: tuple[str, ...] = ()
+    """Texts that are one piece each wherever they occur, such as `<sep>`."""
+    character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 1.0
+    """Share of the training text whose characters get pieces of their own; the rarest get none. At
+    1.0 nothing in the training text is spelt in bytes, so a model does not learn to; a language of
+    many characters, such as Chinese, fares well with 0.9995."""
     training_sentences: PositiveInt = 2_000_000
     """At most this many sentences (per side) are read to train it."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Pieces of the source and of the target."""
+        return self.vocabulary_size, self.target_vocabulary_size or self.vocabulary_size
+
+    @field_validator("user_symbols")
+    @classmethod
+    def _symbols_are_pieces(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            if not symbol or "\u2581" in symbol or any(map(str.isspace, symbol)):
+                raise ValueError(f"{symbol!r} cannot be one piece: write it without white space")
+            if symbol in SPECIAL_PIECES + BYTE_PIECES:
+                raise ValueError(f"{symbol} is a special piece already; leave it out")
+            if symbols.count(symbol) > 1:
+                raise ValueError(f"{symbol} is there twice")
+        return symbols
+
+    @model_validator(mode="after")
+    def _one_model_has_one_size(self) -> Self:
+        if self.joint and self.target_vocabulary_size is not None:
+            raise ValueError(
+                "target_vocabulary_size: a joint tokenizer has one vocabulary, of vocabulary_size "
+                "pieces; leave it out, or set joint: false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _set_apart_pieces_leave_room(self) -> Self:
+        bytes_ = len(BYTE_PIECES) if self.byte_fallback else 0
+        fixed = len(SPECIAL_PIECES) + bytes_ + len(self.user_symbols)
+        for key in ("vocabulary_size", "target_vocabulary_size"):
+            size = getattr(self, key)
+            if size is not None and size <= fixed:
+                least = f"{key}: of {size} pieces {fixed} are set apart"
+                ways = ", or set byte_fallback: false, which frees 256" if bytes_ else ""
+                raise ValueError(f"{least}, and none is left for text; raise it{ways}")
+        return self
 
 
 class ShardsConfig(Config):
@@ -192,7 +254,9 @@ class Recipe(Config):
     name: Name
     """Also of its artifacts' folders."""
     source_language: str
+    """A language code: de, deu, pt_BR, zho_Hans. In file names of `corpus` it stands for {lang}."""
     target_language: str
+    """Another one. BLEU's tokenizer goes by it; a private name that is no code gets `13a`."""
     root: Annotated[str, Field(min_length=1)] = "artifacts"
     """Where artifacts go: a folder that all nodes share, or an s3:// or gs:// address; then what is
     being made, and what is read, is below XDG_CACHE_HOME, which they must share instead."""
@@ -213,6 +277,16 @@ class Recipe(Config):
     tracking: TrackingConfig = TrackingConfig()
     registry: RegistryConfig = RegistryConfig()
     ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _two_languages(self) -> Self:
+        source, target = self.source_language, self.target_language
+        if same_language(source, target):
+            raise ValueError(
+                f"source_language {source} and target_language {target} are the same language; "
+                "name two, or variants such as en_GB and en_US"
+            )
+        return self
 
     @model_validator(mode="after")
     def _student_exists_and_fits(self) -> Self:
@@ -254,8 +328,8 @@ class Recipe(Config):
 
     def model(self, shape: ModelShape) -> ModelConfig:
         """Return `shape` completed with the recipe's vocabulary sizes."""
-        size = self.tokenizer.vocabulary_size
-        return ModelConfig(**shape.model_dump(), source_vocabulary=size, target_vocabulary=size)
+        source, target = self.tokenizer.sizes
+        return ModelConfig(**shape.model_dump(), source_vocabulary=source, target_vocabulary=target)
 
     @property
     def teacher_model(self) -> ModelConfig:

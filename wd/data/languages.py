@@ -2,36 +2,46 @@
 
 import re
 
+from langcodes import Language
+
 from wd.errors import DataError
+from wd.language_codes import standard
 
 # Han, kana, Thai, Lao, Burmese, Khmer: written without spaces between words.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-_LOCALES = {
-    "zh": ("zh_Hans", "zh_CN", "zh_Hans_CN", "zh"),
-    "zh_hant": ("zh_Hant", "zh_TW", "zh_Hant_TW"),
-    "pt": ("pt", "pt_PT"),
-    "nb": ("nb", "nb_NO", "no"),
-    "sv": ("sv", "sv_SE"),
-    "cs": ("cs", "cs_CZ"),
-    "da": ("da", "da_DK"),
-    "el": ("el", "el_GR"),
-    "ja": ("ja", "ja_JP"),
-    "ko": ("ko", "ko_KR"),
-    "uk": ("uk", "uk_UA"),
-    "vi": ("vi", "vi_VN"),
-}
 
 
 def variants(language: str) -> tuple[str, ...]:
     """Return the locale names that stand for a language's standard form, the best first.
 
+    That is the code as it is spelt, then every way to say or leave out its usual script and region.
     Other regions (de_AT, zh_TW for zh) and registers (de_Informal) are not among them.
     """
-    same = language.replace("-", "_")
-    return _LOCALES.get(same.lower(), (same, f"{same}_{same.upper()}"))
+    spelt, code = language.replace("-", "_"), standard(language)
+    if code is None:
+        return (spelt,)
+    whole = _whole(code)
+    script, region = whole.script, whole.territory
+    forms = [(None, None), (script, None), (None, region), (script, region)]
+    made = [Language.make(code.language, script=one, territory=two) for one, two in forms]
+    names = [str(name).replace("-", "_") for name in made if _whole(name) == whole]
+    if code.language == "nb":
+        names.append("no")  # of both Norwegian languages, and nearly always this one
+    names = list(dict.fromkeys([spelt, *names]))
+    if "zh" in names:  # which can be either script
+        names.remove("zh")
+        names.append("zh")
+    return tuple(names)
+
+
+def _whole(code: Language) -> Language:
+    """Add the script and the region that a code has if nothing is said of them."""
+    if code.language == "pt" and not code.territory:  # catalogs say pt_BR for Brazil's
+        code = code.update_dict({"territory": "PT"})
+    return code.maximize()
 
 
 def catalog_language(languages: tuple[str, str]) -> str:
@@ -39,7 +49,8 @@ def catalog_language(languages: tuple[str, str]) -> str:
 
     Catalogs translate from English. Raises DataError if English is not one of the two.
     """
-    others = [language for language in languages if not re.match("en([-_]|$)", language)]
+    codes = {language: standard(language) for language in languages}
+    others = [language for language, code in codes.items() if not code or code.language != "en"]
     if len(others) != 1:
         raise DataError(
             f"message catalogs translate from English, so they hold no {languages[0]}-"

@@ -5,8 +5,6 @@ from pathlib import Path
 import pyarrow as pa
 
 PAD, UNK, BOS, EOS = range(4)
-SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")
-"""The special tokens' spelling, in the order of their ids."""
 
 CORPUS = pa.schema(
     {"id": pa.string(), "source": pa.string(), "target": pa.string(), "origin": pa.string()}

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wd.config import ShardsConfig
-from wd.data.schema import EOS, SHARD
+from wd.data.schema import EOS, SHARD, UNK
 from wd.data.tokenizer import Tokenizer
+from wd.errors import ArtifactError
 
 ROW_GROUP_BATCHES = 64
 Ids = Sequence[Sequence[int]]
@@ -21,6 +22,39 @@ Ids = Sequence[Sequence[int]]
 def longest_kept(config: ShardsConfig) -> int:
     """Return the length above which a sentence does not fit: the limit, or a whole batch."""
     return min(config.max_length, config.batch_tokens)
+
+
+def pack_original(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
+    """Worker: a part of the corpus in, its batches out."""
+    sources, targets = _text(part, "source", "target")
+    return write_training_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
+
+
+def pack_validation(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
+    """Worker: a validation part in, its batches out; no pair is left out."""
+    sources, targets = _text(part, "source", "target")
+    return write_validation_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
+
+
+def pack_pseudo(
+    tokenizer: Path, config: ShardsConfig, pseudo: Path, part: Path, out: Path
+) -> dict[str, int]:
+    """Worker: as `pack_original`, but the targets are the teacher's, matched row for row.
+
+    Raises ArtifactError if the rows of the two parts are not the same pairs in the same order.
+    """
+    if not (pseudo / part.name).is_file():
+        raise ArtifactError(f"{pseudo / part.name}: no translations for {part}")
+    ids, sources = _text(part, "id", "source")
+    translated, hypotheses = _text(pseudo / part.name, "id", "hypothesis")
+    if ids != translated:
+        raise ArtifactError(f"{pseudo / part.name}: its rows are not those of {part}")
+    return write_training_shard(sources, hypotheses, Tokenizer.load(tokenizer), config, out)
+
+
+def _text(part: Path, *columns: str) -> list[list[str]]:
+    table = pq.read_table(part, columns=list(columns))
+    return [table[name].to_pylist() for name in columns]
 
 
 def write_training_shard(
@@ -95,6 +129,8 @@ def _write(
         "batches": len(rows),
         "source_tokens": int(source_lengths.sum()),
         "target_tokens": int(target_lengths.sum()),
+        "source_unknown": _unknown(sources),
+        "target_unknown": _unknown(targets),
         "padded_target_tokens": sum(len(row) * int(target_lengths[row].max()) for row in rows),
     }
 
@@ -113,6 +149,11 @@ def pack(lengths: np.ndarray[Any, Any], budget: int) -> list[tuple[int, int]]:
     if len(lengths):
         batches.append((start, len(lengths)))
     return batches
+
+
+def _unknown(ids: Ids) -> int:
+    """Count the pieces that stand for characters which the tokenizer does not know."""
+    return sum(list(sequence).count(UNK) for sequence in ids)
 
 
 def _lengths(ids: Ids) -> np.ndarray[Any, Any]:

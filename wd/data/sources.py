@@ -1,6 +1,5 @@
 """Finding the files that a recipe's corpus names."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Literal, get_args
 from wd.config import CorpusConfig
 from wd.data.languages import catalog_language, variants
 from wd.errors import DataError
+from wd.files import known_sha256
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -29,11 +29,7 @@ class Entry:
 
     def digests(self) -> list[str]:
         """Return the SHA-256 of each file."""
-        found = []
-        for path in self.paths:
-            with path.open("rb") as stream:
-                found.append(hashlib.file_digest(stream, "sha256").hexdigest())
-        return found
+        return [known_sha256(path) for path in self.paths]
 
 
 def find_entries(

@@ -5,6 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from wd.config import CorpusConfig
 from wd.data.sources import Split
 
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -54,3 +55,16 @@ class Partition:
 def part_label(split: Split, index: int) -> str:
     """Return the name that a part has before it lies in its split's folder."""
     return f"{split}-{index:05d}"
+
+
+def choose_partition(config: CorpusConfig, pairs: int) -> Partition:
+    """Choose how many parts each split gets, so that none outgrows `config.part_pairs` by much."""
+    valid = 0.0 if config.valid else config.valid_fraction
+    test = 0.0 if config.test else config.test_fraction
+    shares: dict[Split, float] = {"train": 1.0, "valid": valid, "test": test}
+    parts = {
+        split: -(-max(1, round(share * pairs)) // config.part_pairs)
+        for split, share in shares.items()
+        if share
+    }
+    return Partition(valid, test, parts)

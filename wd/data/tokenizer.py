@@ -1,23 +1,19 @@
-"""SentencePiece: train one joint model or one per language, encode, decode."""
+"""SentencePiece: encode and decode."""
 
-import io
-import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+import unicodedata
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Self
 
-import pyarrow.parquet as pq
 import sentencepiece as spm
 
-from wd.config import TokenizerConfig
-from wd.data.schema import BOS, EOS, PAD, SPECIAL_PIECES, UNK, part_files
-from wd.errors import ArtifactError, DataError
+from wd.config import BYTE_PIECES
+from wd.data.filters import cleaned
+from wd.data.schema import EOS
+from wd.errors import ArtifactError
 
 SOURCE_MODEL, TARGET_MODEL = "source.model", "target.model"
-_LONGEST_BYTES = 4192  # SentencePiece skips longer sentences in training
-# Unigram training sums floats per thread: the count must not depend on the machine.
-_TRAINING_THREADS = 8
 
 
 class Tokenizer:
@@ -28,6 +24,7 @@ class Tokenizer:
         same = source == target
         self._target = self._source if same else spm.SentencePieceProcessor(model_proto=target)
         self._threads = threads
+        self._target_bytes = _byte_pieces(self._target)
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> Self:
@@ -59,11 +56,30 @@ class Tokenizer:
         return encoded
 
     def decode_target(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Return the text of each sequence; special ids are ignored, PAD and UNK too."""
-        known = [[int(piece) for piece in sequence if piece > EOS] for sequence in ids]
+        """Return the text of each sequence, always one line with single spaces.
+
+        Special ids are ignored, PAD and UNK too, and so are byte pieces that spell no character,
+        or a control character.
+        """
+        known = [self._spelt([int(piece) for piece in row if piece > EOS]) for row in ids]
         # SentencePiece reads an empty list as "no sentence" where a batch is meant.
         texts: list[str] = self._target.decode(known, num_threads=self._threads) if known else []
-        return texts
+        return list(map(cleaned, texts))
+
+    def _spelt(self, ids: list[int]) -> list[int]:
+        """Take out byte pieces that do not make up UTF-8 text."""
+        if self._target_bytes.keys().isdisjoint(ids):
+            return ids
+        first = self._target.piece_to_id(BYTE_PIECES[0])
+        kept: list[int] = []
+        for is_byte, run in groupby(ids, self._target_bytes.__contains__):
+            if is_byte:
+                text = bytes(self._target_bytes[piece] for piece in run).decode(errors="ignore")
+                spelt = "".join(one for one in text if one.isspace() or not _is_control(one))
+                kept.extend(first + byte for byte in spelt.encode())
+            else:
+                kept.extend(run)
+        return kept
 
     @property
     def source_vocabulary(self) -> int:
@@ -86,72 +102,11 @@ class Tokenizer:
         return [self._target.id_to_piece(index) for index in range(self.target_vocabulary)]
 
 
-def train_tokenizer(train: Path, out: Path, config: TokenizerConfig) -> dict[str, int]:
-    """Train on a corpus' training parts, write `source.model` and `target.model` to `out`.
-
-    Returns the number of sentences read per side. Raises DataError if the text cannot fill the
-    vocabulary or the vocabulary cannot hold the text's characters.
-    """
-    parts = part_files(train)
-    pairs = sum(pq.read_metadata(part).num_rows for part in parts)
-    stride = -(-pairs // config.training_sentences) or 1
-    if config.joint:
-        sides = (_sentences(parts, side, stride) for side in ("source", "target"))
-        model = _train(chain.from_iterable(sides), config, "source and target text")
-        (out / SOURCE_MODEL).write_bytes(model)
-        (out / TARGET_MODEL).write_bytes(model)
-    else:
-        for side, name in (("source", SOURCE_MODEL), ("target", TARGET_MODEL)):
-            model = _train(_sentences(parts, side, stride), config, f"{side} text")
-            (out / name).write_bytes(model)
-    return {"sentences_per_side": -(-pairs // stride)}
+def _byte_pieces(model: spm.SentencePieceProcessor) -> dict[int, int]:
+    """Return id -> byte; nothing where the model has no byte pieces."""
+    ids = map(model.piece_to_id, BYTE_PIECES)
+    return {piece: byte for byte, piece in enumerate(ids) if model.is_byte(piece)}
 
 
-def _sentences(parts: Sequence[Path], column: str, stride: int) -> Iterator[str]:
-    """Yield every `stride`-th sentence: a sample spread evenly over the corpus."""
-    row = 0
-    for part in parts:
-        for batch in pq.ParquetFile(part).iter_batches(columns=[column]):
-            yield from batch.column(0)[-row % stride :: stride].to_pylist()
-            row += len(batch)
-
-
-def _train(sentences: Iterator[str], config: TokenizerConfig, what: str) -> bytes:
-    written = io.BytesIO()
-    try:
-        spm.SentencePieceTrainer.train(
-            sentence_iterator=sentences,
-            model_writer=written,
-            vocab_size=config.vocabulary_size,
-            model_type=config.model_type,
-            character_coverage=config.character_coverage,
-            max_sentence_length=_LONGEST_BYTES,
-            num_threads=_TRAINING_THREADS,
-            pad_id=PAD,
-            pad_piece=SPECIAL_PIECES[PAD],
-            unk_id=UNK,
-            unk_piece=SPECIAL_PIECES[UNK],
-            bos_id=BOS,
-            bos_piece=SPECIAL_PIECES[BOS],
-            eos_id=EOS,
-            eos_piece=SPECIAL_PIECES[EOS],
-            minloglevel=2,
-        )
-    except (RuntimeError, OSError) as error:
-        raise DataError(_explained(str(error), config, what)) from None
-    return written.getvalue()
-
-
-def _explained(error: str, config: TokenizerConfig, what: str) -> str:
-    size = f"tokenizer.vocabulary_size={config.vocabulary_size}"
-    if found := re.search(r"too high.*?<= (\d+)", error):
-        return (
-            f"{size} is too large for this {what}: it yields {found[1]} pieces at most; "
-            f"set tokenizer.vocabulary_size to {found[1]} or less, or add text"
-        )
-    if found := re.search(r"smaller than required_chars\D+\d+ vs (\d+)", error):
-        return (
-            f"{size} is too small for this {what}: its characters alone need {found[1]}; raise "
-            "it, or lower tokenizer.character_coverage"
-        )
-    return f"SentencePiece cannot train on the {what} with {size}: {error}"
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc"

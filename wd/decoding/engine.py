@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,7 +13,7 @@ import ctranslate2
 from torch import Tensor
 
 from wd.config import MAX_POSITIONS, ModelConfig
-from wd.data.schema import EOS
+from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.errors import ConfigError
@@ -51,6 +52,7 @@ class Translator:
         self._engine = engine
         self._tokenizer = tokenizer
         self._source_pieces = tokenizer.source_pieces
+        self._told_unknown = False
         self._target_ids = {piece: index for index, piece in enumerate(tokenizer.target_pieces)}
 
     @classmethod
@@ -98,14 +100,18 @@ class Translator:
                 target_pieces=tokenizer.target_pieces,
                 quantization=quantization,
             )
-            # One batch per thread beats one batch over all threads: models here are small.
-            engine = ctranslate2.Translator(
-                folder,
-                device=device,
-                compute_type=quantization,
-                inter_threads=threads,
-                intra_threads=1,
-            )
+            # Loading sets OpenMP's number of threads, by which torch goes too, in the thread that
+            # loads; training goes on in this one.
+            with ThreadPoolExecutor(1, "loading") as aside:
+                # One batch per thread beats one batch over all threads: models here are small.
+                engine = aside.submit(
+                    ctranslate2.Translator,
+                    folder,
+                    device=device,
+                    compute_type=quantization,
+                    inter_threads=threads,
+                    intra_threads=1,
+                ).result()
         return cls(config, engine, tokenizer, threads)
 
     def translate(
@@ -159,6 +165,14 @@ class Translator:
     def _pieces(self, lines: Sequence[str]) -> list[list[str]]:
         """Return each line's source pieces, the end marker last."""
         ids = self._tokenizer.encode_source(lines)
+        unknown = sum(UNK in line for line in ids)
+        if unknown and not self._told_unknown:
+            self._told_unknown = True
+            _LOG.warning(
+                "%d lines hold characters that the model does not know and cannot translate; one "
+                "whose recipe sets tokenizer.byte_fallback: true knows all",
+                unknown,
+            )
         too_long = [index for index, line in enumerate(ids) if len(line) > MAX_POSITIONS]
         if too_long:
             _LOG.warning("%d lines cut to %d pieces", len(too_long), MAX_POSITIONS)

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from wd.config import RayConfig
+from wd.distributed.settings import PACKAGES, RAY_SETTINGS
 from wd.errors import UserError
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("wd", "pipelines", "tune_spaces")
 _SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it would print every worker's line twice
-    "RAY_COLOR_PREFIX": "0",
+    **RAY_SETTINGS,
     # Two workers' same warning is shown once, but progress is news also after a restart.
     "RAY_DEDUP_LOGS_ALLOW_REGEX": "(teacher|generator|student): ",
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than the default
@@ -124,7 +122,7 @@ def _runtime_env() -> dict[str, Any] | None:
     """Ship the code to the workers, unless the job did or the machines have it installed."""
     if _is_installed() or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return None
-    folders = [_ROOT / name for name in _PACKAGES]
+    folders = [_ROOT / name for name in PACKAGES]
     return {"py_modules": [str(folder) for folder in folders if folder.is_dir()]}
 
 

@@ -14,8 +14,10 @@ from wd import errors
 from wd.config import RayConfig
 from wd.distributed.interruption import beside, noted
 from wd.distributed.runtime import ensure_ray
-from wd.training.job import OnValidation, Trained, TrainingJob, result_of, run_job
+from wd.training.job import Trained, TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish, check_share
+from wd.training.reporter import OnValidation
+from wd.training.run import run_job
 from wd.training.world import World
 
 SHARE = (

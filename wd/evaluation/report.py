@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from wd.config import Config
-from wd.evaluation.comparison import Comparison
+from wd.evaluation.conditions import Conditions
 from wd.evaluation.page import render
 from wd.evaluation.plots import Point, scatter_svg
 from wd.evaluation.quality import Quality
@@ -43,7 +43,7 @@ class Sample(Config):
     """System name -> its translation."""
 
 
-class Report(Comparison):
+class Report(Conditions):
     """Teacher and students, one row each."""
 
     reference: str

@@ -12,7 +12,10 @@ from typing import Any
 import wd
 
 _CODE = Path(__file__).with_name("model.py")
-_REQUIREMENTS = ("mlflow", "torch", "ctranslate2", "sentencepiece", "safetensors", "pydantic")
+_REQUIREMENTS = (
+    *("mlflow", "torch", "ctranslate2", "sentencepiece", "safetensors", "pydantic"),
+    "langcodes",
+)
 
 
 def log_model(uri: str, folder: Path, run_id: str, decoding: Mapping[str, Any]) -> str:

@@ -44,8 +44,8 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
     `<folder>/mlflow-artifacts`.
     Raises TrackingError if the server cannot be reached or the database cannot be used.
     """
-    told = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
-    key = json.dumps(told, sort_keys=True)
+    settings = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
+    key = json.dumps(settings, sort_keys=True)
     uri, artifacts = tracking_place(recipe, folder)
     check_reachable(uri)
     try:
@@ -62,7 +62,7 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
         raise TrackingError(f"tracking.uri {uri}: MLflow cannot be used: {reason}") from error
     with ended(client, run_id):
         tracker = MLflowTracker(client, TrackerHandle(uri, experiment, run_id))
-        tracker.log_params(told)
+        tracker.log_params(settings)
         yield tracker
 
 

@@ -14,7 +14,7 @@ def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class MovingAverage:
-    """The exponential moving average of what is trained of a module."""
+    """Holds the exponential moving average of what is trained of a module."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self._decay = decay
@@ -23,7 +23,7 @@ class MovingAverage:
         self.weights: dict[str, Tensor] = {
             name: one.detach().clone() for name, one in trained.items()
         }
-        """By the names of the module's state dict."""
+        """The averages, by the weights' names in the module's state dict."""
 
     @torch.no_grad()
     def add(self, update: int) -> None:

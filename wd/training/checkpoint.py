@@ -17,36 +17,36 @@ from wd.errors import ArtifactError
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import MovingAverage
 
-WEIGHTS, OPTIMIZER, MOVING_AVERAGE, STATE = (
-    *("weights.safetensors", "optimizer.safetensors", "moving-average.safetensors"),
-    "state.json",
-)
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+MOVING_AVERAGE = "moving-average.safetensors"
+STATE = "state.json"
 DIGESTS = "SHA256SUMS"
-"""What `sha256sum --check` reads."""
+"""This file is one that `sha256sum --check` reads."""
 
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """Says how far a run is, and what its validations found."""
 
     update: int = 0
-    """Optimiser steps that are done."""
+    """So many optimiser steps are done."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """The figures of each validation, among them `update`."""
+    """The entry of each validation, as `selection.History` has them."""
     seconds: float = 0.0
-    """That it took, all attempts together."""
+    """So long the run took up to here, the time of all its attempts added up."""
 
 
 class _AnothersError(ArtifactError):
-    pass
+    """Raised for a checkpoint that is whole, but of another run."""
 
 
 _DAMAGE = (ArtifactError, FileNotFoundError, ValueError)
-"""What reading a damaged checkpoint raises; a disk that fails is another matter."""
+"""Reading a damaged checkpoint raises one of these; a disk that fails is another matter."""
 
 
 class CheckpointFolder:
-    """The checkpoints of one run, each `update-00001000/`.
+    """Holds the checkpoints of one run, each `update-00001000/`.
 
     The order of the data and the random numbers of an update follow from its number and the
     worker's rank, so weights, Adam's moments, a moving average if there is one, and the number
@@ -54,7 +54,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, path: Path, run: str = "") -> None:
-        """`run` tells what is trained on what, so that no other run goes on from here."""
+        """Take a folder, and a hash of what is trained on what: no other run goes on from here."""
         self._path = path
         self._run = run
         self._writer = ThreadPoolExecutor(1, "checkpoint")
@@ -107,8 +107,8 @@ class CheckpointFolder:
                 state = json.loads(_checked(folder, STATE).read_text("utf-8"))
                 if state.pop("run") != self._run:
                     raise _AnothersError(
-                        f"{folder}: a checkpoint of another run, with other settings or another "
-                        f"tokenizer; remove {self._path} to start anew"
+                        f"{folder}: a checkpoint of another run, with other settings or other "
+                        f"data; remove {self._path} to start anew"
                     )
                 if not (folder / OPTIMIZER).exists():
                     continue  # kept for an average only

@@ -67,14 +67,14 @@ def state_distance(
 
 
 def _error(student_BPW: Tensor, teacher_BPW: Tensor, inside_BP: Tensor) -> Tensor:
-    """Mean squared error, relative to the teacher's mean square at the position."""
+    """Return the mean squared error, relative to the teacher's mean square at the position."""
     error_BP = (student_BPW - teacher_BPW).square().mean(-1)
     error_BP = error_BP / teacher_BPW.square().mean(-1).clamp_min(1e-6)
     return (error_BP * inside_BP).sum(1) / inside_BP.sum(1)
 
 
 def _dissimilarity(student_BPw: Tensor, teacher_BPW: Tensor, inside_BP: Tensor) -> Tensor:
-    """Mean squared difference of the cosines between positions (Tung and Mori 2019, section 3).
+    """Return the mean squared difference of the positions' cosines (Tung and Mori 2019, section 3).
 
     They compare the images of a batch; the positions of a sentence do not depend on its batch.
     """

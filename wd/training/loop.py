@@ -1,11 +1,11 @@
-"""The training loop."""
+"""The training loop: updates, validations and checkpoints in turn, from wherever a run is."""
 
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed
@@ -20,17 +20,18 @@ from wd.training.selection import best_updates, exhausted, last_updates
 from wd.training.trainee import Trainee
 from wd.training.world import World
 
+Value = TypeVar("Value")
 Wish = Literal["go on", "save", "stop"]
-"""What somebody outside wants; `stop` is to save and stop."""
+"""What somebody outside wants: to let the run go on, to have it saved, or saved and stopped."""
 
 
 def go_on() -> Wish:
-    """Want nothing."""
+    """Want nothing but that the run goes on."""
     return "go on"
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody wanted the run to stop, and it is saved."""
+    """Raised when somebody wanted the run to stop, and it is saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +39,14 @@ class Hooks:
     """What happens beside the training; each is called on every worker."""
 
     validate: Callable[[int], dict[str, Any]]
-    """After `update` steps; returns figures (rank 0) or nothing."""
+    """Is called after `update` steps; returns the history's entry on rank 0, else nothing."""
     progress: Callable[[dict[str, float]], None]
-    """Every `log_every` updates: update, loss, learning_rate, gradient_norm, skipped,
-    tokens_per_second, seconds_left."""
+    """Is called every `log_every` updates, with update, loss, learning_rate, gradient_norm,
+    skipped, tokens_per_second and seconds_left."""
     resumed: Callable[[int], None]
-    """Before the first update of a run that goes on after this one."""
+    """Is called before the first update, if the run goes on after an earlier one: with that."""
     wish: Callable[[], Wish]
-    """After every update; returns the same on all workers."""
+    """Is called after every update; returns the same on all workers."""
 
 
 def train(
@@ -109,11 +110,8 @@ def train(
 
 def _check_agreement(update: int, world: World) -> None:
     """Raise RuntimeError, for which a launcher starts again, if workers read different states."""
-    told = [update]
-    if world.size > 1:
-        torch.distributed.broadcast_object_list(told, src=0, device=world.device)
-    if told[0] != update:
-        raise RuntimeError(f"rank {world.rank} found update {update}, rank 0 update {told[0]}")
+    if (newest := _from_rank_0(update, world)) != update:
+        raise RuntimeError(f"rank {world.rank} found update {update}, rank 0 update {newest}")
 
 
 def check_share(config: TrainingConfig, workers: int) -> None:
@@ -130,14 +128,23 @@ def _fix_random_numbers(seed: int, update: int, rank: int) -> None:
     torch.manual_seed((seed * 1_000_003 + update) * 1009 + rank)
 
 
-def _agreed(figures: dict[str, Any], world: World) -> dict[str, Any]:
-    """Return rank 0's figures, on which all workers decide alike."""
-    told = [figures]
+def _agreed(entry: dict[str, Any], world: World) -> dict[str, Any]:
+    """Return rank 0's entry of the history, by which all workers decide alike.
+
+    Raises UserError if its loss is not finite.
+    """
+    entry = _from_rank_0(entry, world)
+    if not math.isfinite(entry["loss"]):
+        raise UserError(_diverged(entry["update"], "the validation loss is not finite"))
+    return entry
+
+
+def _from_rank_0(value: Value, world: World) -> Value:
+    """Return what rank 0 called this with."""
+    values = [value]
     if world.size > 1:
-        torch.distributed.broadcast_object_list(told, src=0, device=world.device)
-    if not math.isfinite(told[0]["loss"]):
-        raise UserError(_diverged(told[0]["update"], "the validation loss is not finite"))
-    return told[0]
+        torch.distributed.broadcast_object_list(values, src=0, device=world.device)
+    return values[0]
 
 
 def _diverged(update: int, sign: str) -> str:
@@ -148,7 +155,7 @@ def _diverged(update: int, sign: str) -> str:
 
 
 class _Supply:
-    """This worker's batches of one update after another, read one update ahead."""
+    """Holds this worker's batches of one update after another, read one update ahead."""
 
     def __init__(self, reader: ShardReader, config: TrainingConfig, world: World) -> None:
         self._reader = reader
@@ -178,7 +185,7 @@ class _Supply:
 
 
 class _Meter:
-    """Loss, gradients and speed since the last report; looks at the device only to report."""
+    """Sums up loss, gradients and speed since the last report; looks at the device only then."""
 
     def __init__(self, config: TrainingConfig, update: int, world: World) -> None:
         self._config = config

@@ -4,7 +4,7 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""`mallopt` parameters of glibc's malloc.h."""
+"""These are parameters of `mallopt`, as glibc's malloc.h numbers them."""
 
 
 def keep_freed_memory() -> None:

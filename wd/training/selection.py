@@ -6,7 +6,7 @@ from typing import Any
 from wd.config import TrainingConfig
 
 History = Sequence[Mapping[str, Any]]
-"""The figures of each validation, among them `update`."""
+"""An entry for each validation: its figures, and which one it was in `phase` and `update`."""
 
 
 def merit(figures: Mapping[str, Any], config: TrainingConfig) -> float:

@@ -95,7 +95,7 @@ class Trainee(ABC):
 
 
 class ModelTrainee(Trainee):
-    """A teacher, or a student in phase 2: all weights are trained."""
+    """Trains a teacher, or a student in phase 2: all weights."""
 
     module: Transformer
 
@@ -124,7 +124,7 @@ class ModelTrainee(Trainee):
 
 
 class GeneratorTrainee(Trainee):
-    """Phase 1: the generator makes the weights once per optimiser step, however many batches."""
+    """Trains the generator in phase 1; it makes the weights once a step, however many batches."""
 
     module: ParameterGenerator
 
@@ -145,7 +145,7 @@ class GeneratorTrainee(Trainee):
         Gradients gather on the generated weights, then go through; a single batch's go straight.
         """
         with self._autocast():  # the student's products round matrices no less
-            generated = self._shared(self._lookups(batches))
+            generated = self._shared(self.lookups(batches))
         gather = len(batches) > 1
         weights = {
             name: weight.detach().requires_grad_() if gather else weight
@@ -165,7 +165,7 @@ class GeneratorTrainee(Trainee):
             )
         return total
 
-    def _lookups(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def lookups(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Return the rows read of each table that serves for nothing but looking up."""
         tied = self.module.student.tied_embeddings
         ids = {}

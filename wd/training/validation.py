@@ -21,15 +21,16 @@ from wd.training.loss import cross_entropy
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """The validation set, as batches and as text."""
+    """Says where the validation set is, as batches and as text."""
 
     shards: Path
-    """Folder of batch parts."""
+    """Folder of the parts that hold batches."""
     corpus: Path
-    """Folder of sentence pair parts."""
+    """Folder of the parts that hold sentence pairs."""
     tokenizer: Path
+    """Folder of the two SentencePiece models."""
     language: str
-    """The target's."""
+    """The language of the targets, by which BLEU's tokenizer is chosen."""
 
 
 def validate(

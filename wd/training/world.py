@@ -8,7 +8,7 @@ import torch
 
 @dataclass(frozen=True)
 class World:
-    """Rank 0 of 1 on the CPU, unless a launcher says otherwise."""
+    """A process's rank, how many there are, and its device; by default it is alone, on the CPU."""
 
     rank: int = 0
     size: int = 1

@@ -1,0 +1,1 @@
+"""The command line: arguments in, a stage, study or tool called, figures printed."""

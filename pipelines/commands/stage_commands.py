@@ -1,0 +1,150 @@
+"""Commands that make artifacts: the whole run, or one stage and what it needs."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.commands.model_commands import registration
+from pipelines.commands.options import (
+    AsJson,
+    DryRun,
+    Overrides,
+    RecipeArgument,
+    examples,
+    print_json,
+)
+from pipelines.commands.recipe_arguments import read_recipe
+from wd.config import Method
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "wd run quickstart",
+        "wd run multi30k corpus.dir=DIR student=small",
+        "wd run quickstart --from generator",
+        "wd run my-recipe.yaml --dry-run",
+    )
+)
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STAGE", help="Do this stage and all later ones again."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages: raw parallel text in, a registered student out.
+
+    Finished stages are skipped; a killed run goes on with the same command.
+    """
+    from pipelines.context import Run
+    from pipelines.stages.everything import everything, stages_from
+
+    rebuild = stages_from(start)
+    with Run(read_recipe(recipe, overrides or ()), dry=dry_run, rebuild=rebuild) as pipeline:
+        made = everything(pipeline)
+    if dry_run:
+        return print_json(pipeline.outlook) if as_json else None
+    if as_json:
+        return print_json({name: _described(artifact) for name, artifact in made.items()})
+    _print_evaluation(made["evaluation"])
+    print(f"registered: {registration(made['registry'].metrics)}")
+
+
+def _add_stage(name: str, about: str) -> None:
+    """Add the command that makes one stage's artifact and whatever it needs."""
+
+    def stage(
+        recipe: RecipeArgument,
+        overrides: Overrides = None,
+        dry_run: DryRun = False,
+        as_json: AsJson = False,
+    ) -> None:
+        _make(name, recipe, overrides, dry_run, as_json)
+
+    example = f"wd {name} quickstart"
+    app.command(name, help=about, epilog=examples(example, f"{example} --dry-run"))(stage)
+
+
+_add_stage("corpus", "Read, filter and split the parallel text.")
+_add_stage("tokenizer", "Train the SentencePiece models.")
+_add_stage("shards", "Encode the corpus into token-budget batches.")
+_add_stage("teacher", "Train the teacher.")
+_add_stage("pseudo", "Translate the training sources with the teacher.")
+_add_stage("generator", "Phase 1: train the parameter generator.")
+
+
+@app.command(
+    epilog=examples(
+        "wd student quickstart",
+        "wd student quickstart --method kd   # the same size and budget",
+    )
+)
+def student(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="scratch (original pairs only), kd, copy (of the teacher's layers) or wd."
+        ),
+    ] = "wd",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Phase 2: train the student; --method says where its weights start and what it reads."""
+    _make("student", recipe, overrides, dry_run, as_json, method)
+
+
+@app.command(epilog=examples("wd evaluate quickstart", "wd evaluate quickstart --json"))
+def evaluate(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare teacher, KD student and WD student on the test set."""
+    show = None if as_json else _print_evaluation
+    _make("evaluation", recipe, overrides, dry_run, as_json, show=show)
+
+
+def _make(
+    stage: str,
+    recipe: str,
+    overrides: list[str] | None,
+    dry_run: bool,
+    as_json: bool,
+    *arguments: str,
+    show: Callable[[Any], None] | None = None,
+) -> None:
+    """Make one stage's artifact; `arguments` go to its function after the run."""
+    from pipelines.context import Run
+
+    settings = read_recipe(recipe, overrides or ())
+    make = getattr(import_module(f"pipelines.stages.{stage}"), stage)
+    with Run(settings, dry=dry_run) as pipeline:
+        artifact = make(pipeline, *arguments)
+    if dry_run:
+        return print_json(pipeline.outlook) if as_json else None
+    if show:
+        show(artifact)
+    elif as_json:
+        print_json(_described(artifact))
+    else:
+        print(artifact.path)
+
+
+def _described(artifact: Any) -> dict[str, Any]:
+    return {"artifact": artifact.name, "path": str(artifact.path), "metrics": artifact.metrics}
+
+
+def _print_evaluation(artifact: Any) -> None:
+    from pipelines.stages.evaluation import print_table
+
+    print_table(artifact)

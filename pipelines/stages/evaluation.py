@@ -1,0 +1,122 @@
+"""Compare teacher, KD student and WD student on the test set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from pipelines.context import Run, Work, asked_once
+from pipelines.stages.corpus import corpus
+from pipelines.stages.student import student
+from pipelines.stages.teacher import teacher
+from wd.artifacts import Artifact, Metrics
+from wd.config import Recipe
+from wd.data.schema import part_files
+
+if TYPE_CHECKING:
+    from wd.evaluation.compare import TestSet
+    from wd.evaluation.report import Report
+
+VERSION = 3
+
+
+@asked_once
+def evaluation(run: Run) -> Artifact:
+    """Return the artifact with `report.json`, `report.html`, plots and every system's output.
+
+    The students have the same shape, data and number of updates; only their starts differ.
+    """
+    recipe = run.recipe
+    text = corpus(run)
+    models = {
+        "teacher": teacher(run),
+        "KD": student(run, "kd"),
+        "WD": student(run, "wd"),
+    }
+
+    def build(work: Work) -> Metrics:
+        report = _evaluate(recipe, text, models, work.out)
+        for name in ("report.html", "report.json", "plots.svg"):
+            work.tracker.log_file(work.out / name)
+        return _metrics(report)
+
+    return run.stage(
+        "evaluation",
+        version=VERSION,
+        config={
+            "evaluation": recipe.evaluation,
+            "languages": [recipe.source_language, recipe.target_language],
+        },
+        inputs={"corpus": text, **models},
+        build=build,
+        label=f"{recipe.name}-{recipe.student}",
+    )
+
+
+def print_table(artifact: Artifact) -> None:
+    """Print an evaluation's table on standard output, and where its page is."""
+    from wd.evaluation.report import read_report, table
+
+    console = Console(soft_wrap=True)
+    report = read_report(artifact.path)
+    console.print(table(report))
+    console.print(report.rows[0].quality.signatures, highlight=False)
+    console.print(f"report: {artifact.path / 'report.html'}", highlight=False)
+
+
+def test_set(recipe: Recipe, text: Artifact) -> "TestSet":
+    """Return the corpus' test split."""
+    import pyarrow.parquet as pq
+
+    from wd.evaluation.compare import TestSet
+
+    tables = [pq.read_table(part) for part in part_files(text.path / "test")]
+    return TestSet(
+        sources=[line for table in tables for line in table["source"].to_pylist()],
+        references=[line for table in tables for line in table["target"].to_pylist()],
+        source_language=recipe.source_language,
+        target_language=recipe.target_language,
+    )
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write a system's translations, one per line."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> "Report":
+    from wd.evaluation.compare import System, compare
+    from wd.evaluation.report import write_report
+
+    report, texts = compare(
+        [
+            System(name, model.path, model.name, model.metrics["published"])
+            for name, model in models.items()
+        ],
+        test_set(recipe, text),
+        recipe.evaluation,
+        title=f"{recipe.name}, student {recipe.student}",
+        baseline="KD",
+        device="auto" if recipe.ray.gpu else "cpu",
+    )
+    write_report(report, out)
+    for name, lines in texts.items():
+        write_lines(out / f"{name}.txt", lines)
+    return report
+
+
+def _metrics(report: "Report") -> Metrics:
+    return {
+        row.name: {
+            "bleu": row.quality.bleu,
+            "chrf": row.quality.chrf,
+            "parameters": row.parameters,
+            "compression": row.compression,
+            "sentences_per_second": row.speed.sentences_per_second,
+            "tokens_per_second": row.speed.tokens_per_second,
+            "speed_up": row.speed_up,
+            **({} if row.p_value is None else {"p_value": row.p_value}),
+        }
+        for row in report.rows
+    }

@@ -1,0 +1,31 @@
+"""All stages, raw text to registry: the entry point of a pipeline job."""
+
+from pipelines.context import STAGES, Run
+from wd.artifacts import Artifact
+from wd.errors import ConfigError
+
+
+def everything(run: Run) -> dict[str, Artifact]:
+    """Make whatever is missing, in order; return the last stages' artifacts.
+
+    The stages ask for what they need themselves, so asking for the last ones is enough.
+    """
+    from pipelines.stages.evaluation import evaluation
+    from pipelines.stages.registry import registry
+    from wd.generator.choices import check_generable
+
+    recipe = run.recipe  # before hours go into a teacher
+    check_generable(recipe.teacher_model, recipe.student_model, recipe.generator.grouping)
+    return {"evaluation": evaluation(run), "registry": registry(run)}
+
+
+def stages_from(stage: str | None) -> frozenset[str]:
+    """Return the stages to do again when the run starts over from `stage`.
+
+    Raises ConfigError if there is no such stage.
+    """
+    if stage is None:
+        return frozenset()
+    if stage not in STAGES:
+        raise ConfigError(f"--from {stage}: no such stage; the stages are {', '.join(STAGES)}")
+    return frozenset(STAGES[STAGES.index(stage) :])

@@ -1,0 +1,96 @@
+"""Sequence-level knowledge distillation: the teacher translates the training sources.
+
+One decoding actor per device, each with the teacher loaded once, maps part files to part files.
+"""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines.context import Run, Work, asked_once
+from pipelines.stages.corpus import corpus
+from pipelines.stages.shards import VERSION as SHARDS_VERSION
+from pipelines.stages.shards import check_kept, packed, warn_of_unknown
+from pipelines.stages.teacher import teacher
+from pipelines.stages.tokenizer import tokenizer
+from wd.artifacts import Artifact, Metrics
+from wd.config import PseudoConfig, RayConfig
+from wd.data.schema import part_files
+from wd.data.shards import pack_pseudo
+
+VERSION = 1
+
+
+@asked_once
+def pseudo(run: Run) -> Artifact:
+    """Return the artifact with a hypothesis and its score for every training source."""
+    recipe, text, model = run.recipe, corpus(run), teacher(run)
+
+    def build(work: Work) -> Metrics:
+        return _translate(text.path / "train", model.path, recipe.pseudo, recipe.ray, work)
+
+    return run.stage(
+        "pseudo",
+        version=VERSION,
+        config={"pseudo": recipe.pseudo},
+        inputs={"corpus": text, "teacher": model},
+        build=build,
+    )
+
+
+@asked_once
+def pseudo_shards(run: Run) -> Artifact:
+    """Return the artifact with `train/` batches of the training sources and their hypotheses."""
+    recipe, text, pieces, said = run.recipe, corpus(run), tokenizer(run), pseudo(run)
+
+    def build(work: Work) -> Metrics:
+        pack = partial(pack_pseudo, pieces.path, recipe.shards, said.path)
+        train = packed(pack, part_files(text.path / "train"), "train", recipe.ray, work)
+        check_kept(
+            train,
+            recipe.shards,
+            "translations of the teacher, or their sources, are longer",
+            "train the teacher until it translates, or raise shards.max_length",
+        )
+        warn_of_unknown({"train": train})
+        return {"train": train}
+
+    return run.stage(
+        "shards",
+        version=SHARDS_VERSION,
+        label=f"{recipe.name}-pseudo",
+        place="pseudo",
+        config={"shards": recipe.shards},
+        inputs={"corpus": text, "tokenizer": pieces, "pseudo": said},
+        build=build,
+    )
+
+
+def _translate(
+    sources: Path, model: Path, config: PseudoConfig, ray: RayConfig, work: Work
+) -> Metrics:
+    from wd.decoding.parts import PartTranslator, check_rows
+    from wd.distributed.map import map_parts
+
+    parts, made = part_files(sources), work.scratch / "parts"
+    device, threads = "cuda" if ray.gpu else "cpu", max(1, int(ray.map_cpus))
+    # The scratch folder outlives a killed run, so its finished parts are not translated again.
+    stats = map_parts(
+        PartTranslator, parts, made, config=ray, actor_args=(model, config, device, threads)
+    )
+    for part in parts:
+        check_rows(part, made / part.name)
+        shutil.copyfile(made / part.name, work.out / part.name)
+    return _metrics(stats)
+
+
+def _metrics(stats: Sequence[dict[str, Any]]) -> Metrics:
+    total = {key: sum(part[key] for part in stats) for key in stats[0]}
+    return {
+        "sentences": total["sentences"],
+        "empty": total["empty"],
+        "mean_score": total["score"] / total["sentences"],
+        "sentences_per_second_per_device": total["sentences"] / total["seconds"],
+    }

@@ -1,0 +1,28 @@
+"""Train the teacher on the original pairs."""
+
+from pipelines.context import Run, Work, asked_once
+from pipelines.stages.training import train_model, training_identity, training_inputs
+from wd.artifacts import Artifact, Metrics
+
+VERSION = 1
+
+
+@asked_once
+def teacher(run: Run) -> Artifact:
+    """Return the teacher's model directory."""
+    recipe, model = run.recipe, run.recipe.teacher_model
+    inputs = training_inputs(run)
+
+    def build(work: Work) -> Metrics:
+        config = recipe.teacher.training
+        return train_model(
+            run, work, inputs, name="teacher", config=config, model=model, out=work.out
+        ).figures
+
+    return run.stage(
+        "teacher",
+        version=VERSION,
+        config={"model": model, **training_identity(recipe.teacher.training)},
+        inputs=inputs,
+        build=build,
+    )

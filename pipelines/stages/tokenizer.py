@@ -1,0 +1,25 @@
+"""SentencePiece models from the corpus' training text."""
+
+from pipelines.context import Run, Work, asked_once
+from pipelines.stages.corpus import corpus
+from wd.artifacts import Artifact, Metrics
+from wd.data.tokenizer_training import train_tokenizer
+
+VERSION = 2
+
+
+@asked_once
+def tokenizer(run: Run) -> Artifact:
+    """Return the artifact with `source.model` and `target.model`."""
+    recipe, text = run.recipe, corpus(run)
+
+    def build(work: Work) -> Metrics:
+        return dict(train_tokenizer(text.path / "train", work.out, recipe.tokenizer))
+
+    return run.stage(
+        "tokenizer",
+        version=VERSION,
+        config={"tokenizer": recipe.tokenizer},
+        inputs={"corpus": text},
+        build=build,
+    )

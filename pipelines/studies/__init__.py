@@ -1,0 +1,1 @@
+"""Many runs compared: the ladder of methods, and the sweep over student shapes."""

@@ -1,0 +1,168 @@
+"""Compare ways to make a student: scratch, KD, layer copy and WD, for every shape and seed.
+
+Not a stage of `wd run`. Everything up to the pseudo-data is made once. Each student then comes
+from the ordinary stages, so its artifacts are those of a run with its overrides.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from pipelines.context import Run, Work
+from pipelines.stages.corpus import corpus
+from pipelines.stages.evaluation import test_set, write_lines
+from pipelines.stages.teacher import teacher
+from pipelines.studies.ladder_students import Made, check_places, students, train_side_by_side
+from pipelines.studies.rungs import Place, Rung, check_name
+from wd.artifacts import Artifact, Metrics
+from wd.config import Recipe
+from wd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wd.evaluation.ladder.figures import Ladder
+
+VERSION = 3
+
+
+def ladder(
+    run: Run,
+    rungs: Sequence[Rung],
+    *,
+    seeds: int,
+    shapes: Sequence[str] = (),
+    concurrent: int | None = None,
+) -> Artifact:
+    """Return the artifact with `ladder.json`, `ladder.html`, plots and every translation.
+
+    `shapes` are student names of the recipe; none: all. Seeds count from 1. `concurrent`: so many
+    students are trained at a time, each in one process; default: one after another, each with all
+    the recipe's workers. Raises ConfigError for an unknown shape, and where validation BLEU is
+    absent or not comparable.
+    """
+    recipe = run.recipe
+    for shape in shapes:
+        check_name("--student", shape, sorted(recipe.students))
+    _check_validation(recipe)
+    shapes = [shape for shape in recipe.students if shape in (shapes or recipe.students)]
+    places = [
+        Place(shape, rung, seed)
+        for seed in range(1, seeds + 1)
+        for shape in shapes
+        for rung in rungs
+    ]
+    check_places(recipe, places)
+    text, first = corpus(run), teacher(run)
+    if concurrent and not run.dry:
+        train_side_by_side(run, places, concurrent)
+    made = students(run, places)
+
+    def build(work: Work) -> Metrics:
+        from wd.evaluation.ladder.report import FILES
+
+        scored = _climb(recipe, text, first, made, work)
+        for name in FILES:
+            work.tracker.log_file(work.out / name)
+        return _metrics(scored)
+
+    return run.stage(
+        "ladder",
+        version=VERSION,
+        config={
+            "evaluation": recipe.evaluation,
+            "languages": [recipe.source_language, recipe.target_language],
+            "students": shapes,
+            "rungs": [rung.name for rung in rungs],
+            "seeds": seeds,
+        },
+        inputs={"corpus": text, "teacher": first}
+        | {_role(place): one.student for place, one in made.items()},
+        build=build,
+    )
+
+
+def show(artifact: Artifact) -> None:
+    """Print a ladder's tables on standard output, and where its page is."""
+    from wd.evaluation.ladder.report import WIDTH, read_ladder, tables
+
+    console = Console(width=max(WIDTH, Console().width))  # a log is taken to have 80
+    scored = read_ladder(artifact.path)
+    for table in tables(scored):
+        console.print(table)
+    console.print(scored.teacher.quality.signatures, highlight=False, soft_wrap=True)
+    console.print(f"page: {artifact.path / 'ladder.html'}", highlight=False, soft_wrap=True)
+
+
+def _check_validation(recipe: Recipe) -> None:
+    phases = {"generator.training": recipe.generator.training, "fine_tuning": recipe.fine_tuning}
+    counts = {f"{key}.bleu_sentences": phase.bleu_sentences for key, phase in phases.items()}
+    for key, phase in phases.items():
+        if phase.early_stopping is not None:
+            raise ConfigError(
+                f"{key}.early_stopping: a ladder compares equal numbers of updates; take it out"
+            )
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        listed = ", ".join(f"{key} is {count}" for key, count in counts.items())
+        raise ConfigError(
+            f"{listed}: a ladder compares validation BLEU over both phases, so they must be the "
+            "same and not 0"
+        )
+
+
+def _role(place: Place) -> str:
+    """Return the place's role among the ladder's inputs: MLflow's tags take no brackets."""
+    return " ".join(
+        filter(None, (place.shape, place.rung.method, place.rung.start, str(place.seed)))
+    )
+
+
+def _climb(
+    recipe: Recipe, text: Artifact, first: Artifact, made: Mapping[Place, Made], work: Work
+) -> "Ladder":
+    from wd.evaluation.compare import System
+    from wd.evaluation.ladder.figures import joined
+    from wd.evaluation.ladder.report import write_ladder
+    from wd.evaluation.ladder.scores import Entrant, climb
+
+    entrants = [
+        Entrant(
+            shape=place.shape,
+            rung=place.rung.name,
+            seed=place.seed,
+            folder=one.student.path,
+            artifact=one.student.name,
+            published=one.student.metrics["published"],
+            training_seconds=sum(phase.metrics["training_seconds"] for phase in one.phases),
+            curve=joined(phase.metrics["history"] for phase in one.phases),
+        )
+        for place, one in made.items()
+    ]
+    scored, texts = climb(
+        System("teacher", first.path, first.name, first.metrics["published"]),
+        entrants,
+        test_set(recipe, text),
+        recipe.evaluation,
+        title=f"{recipe.name}, the ladder",
+        device="auto" if recipe.ray.gpu else "cpu",
+        scratch=work.scratch,
+    )
+    write_ladder(scored, work.out)
+    for name, lines in texts.items():
+        write_lines(work.out / f"{name.replace('/', '-')}.txt", lines)
+    return scored
+
+
+def _metrics(scored: "Ladder") -> Metrics:
+    students: dict[str, dict[str, Any]] = {shape.name: {} for shape in scored.shapes}
+    sizes = {shape.name: shape for shape in scored.shapes}
+    for row in scored.rows:
+        shape = sizes[row.shape]
+        figures = row.model_dump(exclude={"shape", "rung"}, exclude_none=True)
+        figures |= {
+            "parameters": shape.parameters,
+            "compression": shape.compression,
+            "speed_up": shape.speed_up,
+        }
+        students[row.shape][row.rung] = figures
+    quality = scored.teacher.quality
+    return {"teacher": {"bleu": quality.bleu, "chrf": quality.chrf}, "students": students}

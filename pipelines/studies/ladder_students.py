@@ -1,0 +1,94 @@
+"""A ladder's students: trained one after another, or several at a time."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from pipelines.context import Run
+from pipelines.stages.generator import generator
+from pipelines.stages.pseudo import pseudo_shards
+from pipelines.stages.shards import shards
+from pipelines.stages.student import check_possible, student
+from pipelines.studies.rungs import Place, Rung
+from wd.artifacts import Artifact
+from wd.config import Recipe, overridden
+from wd.errors import UserError
+from wd.tracking import TrackerHandle, attach
+
+
+@dataclass(frozen=True)
+class Made:
+    """A student and what it came by."""
+
+    student: Artifact
+    phases: tuple[Artifact, ...]
+    """What was trained for it, the student last."""
+
+
+def check_places(recipe: Recipe, places: Sequence[Place]) -> None:
+    """Raise ConfigError if a student cannot be made, before anything is trained for it."""
+    for place in places:
+        if place.seed == 1:  # the others are of its shape
+            check_possible(place.recipe(recipe), place.rung.method)
+
+
+def students(run: Run, places: Sequence[Place]) -> dict[Place, Made]:
+    """Return every place's student, after training what is not there yet."""
+    made = {}
+    for number, place in enumerate(places, start=1):
+        if not run.dry:
+            run.console.print(f"student {number} of {len(places)}: {place}", highlight=False)
+        with run.sibling(place.recipe(run.recipe)) as one:
+            made[place] = _made(one, place.rung)
+    return made
+
+
+def train_side_by_side(run: Run, places: Sequence[Place], concurrent: int) -> None:
+    """Train what is not there yet, so many at a time, each in a process of its own.
+
+    Raises UserError if a node does not see the artifacts.
+    """
+    shared = [shards(run), pseudo_shards(run)]  # what all students read, here and once
+    todo = [place for place in places if not _is_there(run, place)]
+    if not todo:
+        return
+    from wd.distributed.side_by_side import side_by_side
+
+    here = overridden(run.recipe, run.elsewhere())
+    handle, folders = run.tracker.handle(), [one.path for one in shared]
+    side_by_side(
+        {
+            str(place): partial(_train, place.recipe(here), place.rung, handle, folders)
+            for place in todo
+        },
+        config=run.recipe.ray,
+        concurrent=concurrent,
+        announce=partial(run.console.print, highlight=False),
+    )
+
+
+def _made(run: Run, rung: Rung) -> Made:
+    phases = (generator(run),) if rung.method == "wd" else ()
+    last = student(run, rung.method)
+    return Made(last, (*phases, last))
+
+
+def _is_there(run: Run, place: Place) -> bool:
+    return bool(_made(run.glance(place.recipe(run.recipe)), place.rung).student.manifest)
+
+
+def _train(
+    recipe: Recipe, rung: Rung, handle: TrackerHandle | None, folders: Sequence[Path]
+) -> None:
+    """Train one student in this process, which is to see what it reads."""
+    from wd.distributed.train import SHARE
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{platform.node()} has no {folder}: {SHARE}")
+    with Run(recipe, parent=attach(handle), console=Console(quiet=True)) as run:
+        _made(run, rung)

@@ -1,0 +1,1 @@
+"""What works on a recipe or a finished model without a run."""

@@ -1,0 +1,203 @@
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from wd.config import EvaluationConfig
+from wd.errors import ArtifactError
+from wd.evaluation.ladder.figures import (
+    Ladder,
+    Shape,
+    Student,
+    Teacher,
+    band,
+    joined,
+    rows_of,
+    spread,
+    updates_to,
+)
+from wd.evaluation.ladder.report import (
+    FILES,
+    WIDTH,
+    cells,
+    curves,
+    page,
+    pareto,
+    read_ladder,
+    tables,
+    write_ladder,
+)
+from wd.evaluation.quality import Quality
+from wd.evaluation.speed import Speed
+
+SPEED = Speed(seconds=2.5, sentences_per_second=123.4, tokens_per_second=2345.6)
+
+
+def _quality(bleu: float) -> Quality:
+    return Quality(bleu=bleu, bleu_signature="tok:13a", chrf=bleu + 20, chrf_signature="nc:6")
+
+
+def _student(
+    rung: str, seed: int, bleu: float, curve: Sequence[float], p: float | None, shape: str = "tiny"
+) -> Student:
+    """Return a student that was validated every 100 updates."""
+    return Student(
+        shape=shape,
+        rung=rung,
+        seed=seed,
+        artifact=f"student/{shape}-{rung}-{seed}",
+        published="last",
+        quality=_quality(bleu),
+        p_value=p,
+        training_seconds=100.0 * seed,
+        curve=tuple((100 * step, value) for step, value in enumerate(curve, start=1)),
+    )
+
+
+STUDENTS = (
+    _student("scratch", 1, 10.0, [1, 2, 3, 4], 0.01),
+    _student("kd", 1, 20.0, [5, 9, 15, 14], None),
+    _student("wd (xavier)", 1, 21.0, [2, 12, 16, 20], 0.2),
+    _student("kd", 1, 30.0, [5, 6, 7, 8], None, "small"),
+    _student("scratch", 2, 12.0, [1, 2, 3, 6], 0.002),
+    _student("kd", 2, 21.0, [5, 9, 11, 12], None),
+    _student("wd (xavier)", 2, 23.0, [4, 16, 18, 20], 0.0001),
+    _student("kd", 2, 32.0, [5, 6, 7, 8], None, "small"),
+)
+
+
+@pytest.fixture
+def ladder() -> Ladder:
+    def shape(name: str, parameters: int) -> Shape:
+        return Shape(
+            name=name,
+            parameters=parameters,
+            compression=parameters / 60e6,
+            speed=SPEED,
+            speed_up=60e6 / parameters,
+        )
+
+    return Ladder(
+        title="quickstart",
+        source_language="en",
+        target_language="de",
+        sentences=1234,
+        decoding=EvaluationConfig(beam_size=4),
+        device="cpu",
+        threads=2,
+        seeds=(1, 2),
+        timed="kd",
+        teacher=Teacher(
+            artifact="teacher/t", quality=_quality(25.0), parameters=60_000_000, speed=SPEED
+        ),
+        shapes=(shape("tiny", 34_000_000), shape("small", 50_000_000)),
+        rows=rows_of(STUDENTS, _quality(25.0)),
+        students=STUDENTS,
+    )
+
+
+def test_later_phases_count_on_from_earlier_ones() -> None:
+    first = [{"phase": "generator", "update": update, "bleu": update / 10} for update in (50, 80)]
+    second = [{"phase": "student", "update": update, "bleu": 9.0} for update in (50, 60)]
+    curve = joined([first, second])
+    assert [update for update, _ in curve] == [50, 80, 130, 140]
+    assert curve[:2] == joined([first])
+    assert [bleu for _, bleu in curve] == [5.0, 8.0, 9.0, 9.0]
+
+
+def test_a_spread_is_of_a_sample_and_unknown_for_one_value() -> None:
+    assert spread([1.0, 2.0, 4.0]).mean == pytest.approx(7 / 3)
+    assert spread([1.0, 3.0]).deviation == pytest.approx(2**0.5)
+    assert spread([5.0, 5.0, 5.0]).deviation == 0.0
+    assert spread([5.0]).deviation is None
+
+
+def test_a_band_holds_every_curve_and_needs_the_same_updates() -> None:
+    one, other = ((100, 1.0), (200, 4.0)), ((100, 3.0), (200, 2.0))
+    points = band([one, other])
+    for point, *places in zip(points, one, other, strict=True):
+        values = [bleu for _, bleu in places]
+        assert (point.low, point.mean, point.high) == (min(values), mean(values), max(values))
+    with pytest.raises(ValueError, match="unpack"):
+        band([one, ((100, 3.0), (201, 2.0))])
+
+
+def test_a_target_is_reached_at_the_first_validation_that_is_not_below_it() -> None:
+    points = band([((100, 1.0), (200, 4.0), (300, 2.0), (400, 5.0))])
+    assert [updates_to(points, target) for target in (0.5, 2.0, 4.0, 4.5, 5.1)] == [
+        *(100, 200, 200, 400),
+        None,
+    ]
+
+
+def test_rows_compare_with_the_baseline_of_their_own_shape() -> None:
+    rows = {(row.shape, row.rung): row for row in rows_of(STUDENTS, _quality(25.0))}
+    assert list(rows) == [
+        *(("tiny", "scratch"), ("tiny", "kd"), ("tiny", "wd (xavier)")),
+        ("small", "kd"),
+    ]
+    wd, kd, scratch = rows["tiny", "wd (xavier)"], rows["tiny", "kd"], rows["tiny", "scratch"]
+    assert wd.bleu.mean == 22.0
+    assert wd.chrf.mean == 42.0
+    assert (wd.to_teacher, wd.to_baseline, wd.p_value) == (-3.0, 1.5, 0.2)
+    assert (kd.to_baseline, kd.p_value) == (None, None)
+    assert scratch.p_value == 0.01
+    assert {row.updates for row in rows.values()} == {400}
+    assert wd.training_seconds == 150.0
+    # The baseline's last validation is 13 on average: its own mean got there at its third.
+    assert (wd.updates_to_baseline, kd.updates_to_baseline) == (200, 300)
+    assert scratch.updates_to_baseline is None
+    assert rows["small", "kd"].updates_to_baseline == 400
+
+
+def test_what_is_written_reads_back_and_damage_is_refused(ladder: Ladder, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such ladder"):
+        read_ladder(tmp_path)
+    write_ladder(ladder, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+    assert read_ladder(tmp_path) == ladder
+    path = tmp_path / "ladder.json"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match="not a ladder"):
+        read_ladder(tmp_path)
+
+
+def test_the_terminal_s_tables_fit_and_are_not_cut(ladder: Ladder) -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=WIDTH)
+    for table in tables(ladder):
+        console.print(table)
+    text = written.getvalue()
+    assert "…" not in text
+    shapes = {shape.name: shape for shape in ladder.shapes}
+    for row in ladder.rows:
+        shown = " ".join(cells(row, shapes[row.shape])[:-3]).split()
+        assert any(line.split() == shown for line in text.splitlines())
+    assert "with the kd student of seed 1" in " ".join(text.split())
+
+
+def test_the_page_holds_every_student_and_needs_nothing_from_elsewhere(ladder: Ladder) -> None:
+    text = page(ladder)
+    for student in ladder.students:
+        assert f"<code>{student.artifact}</code>" in text
+    for row in ladder.rows:
+        shape = next(shape for shape in ladder.shapes if shape.name == row.shape)
+        told = "".join(f"<td>{cell}</td>" for cell in (row.shape, *cells(row, shape)))
+        assert told.replace("+", "&#43;") in text.replace("+", "&#43;")
+    assert text.count("<svg") == 2
+    for reference in ("src=", "@import", "<link", "<script"):
+        assert reference not in text
+
+
+def test_plots_are_deterministic_svg_with_every_shape_and_rung(ladder: Ladder) -> None:
+    for plot in (curves, pareto):
+        text = plot(ladder)
+        ElementTree.fromstring(text)
+        assert text == plot(ladder)
+        for name in ("tiny", "small", "scratch", "kd", "wd (xavier)"):
+            assert text.count(f">{name}<") == 1
+    assert ">teacher<" in pareto(ladder)

@@ -1,0 +1,74 @@
+"""A run asks each stage once, and reads each of its inputs once, whoever needs them."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipelines.context import Run
+from pipelines.stages.everything import everything
+from pipelines.studies.ladder import ladder
+from pipelines.studies.rungs import rungs_of
+from wd.config import Recipe, load_recipe
+
+FILES = ("train.en", "train.de", "valid.en", "valid.de")
+_opened: list[Counter[str]] = []
+
+
+def _listen(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _opened:
+        _opened[-1][str(arguments[0])] += 1
+
+
+sys.addaudithook(_listen)
+
+
+@contextmanager
+def opened() -> Iterator[Counter[str]]:
+    """Count how often each file is opened meanwhile."""
+    _opened.append(Counter())
+    try:
+        yield _opened[-1]
+    finally:
+        _opened.pop()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    for name in FILES:
+        (tmp_path / name).write_text(f"a line of {name}\n", encoding="utf-8")
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"""
+name: mine
+source_language: en
+target_language: de
+root: {tmp_path}/artifacts
+corpus: {{dir: "{tmp_path}", train: ["train.{{lang}}"], valid: ["valid.{{lang}}"]}}
+"""
+    )
+    return load_recipe(path)
+
+
+def test_a_dry_run_hashes_each_file_once(recipe: Recipe, tmp_path: Path) -> None:
+    with opened() as counts, Run(recipe, dry=True) as run:
+        everything(run)
+    assert {name: counts[str(tmp_path / name)] for name in FILES} == dict.fromkeys(FILES, 1)
+
+
+def test_so_does_a_ladder_of_many_runs(recipe: Recipe, tmp_path: Path) -> None:
+    with opened() as counts, Run(recipe, dry=True) as run:
+        ladder(run, rungs_of((), ("xavier",)), seeds=3)
+    assert {name: counts[str(tmp_path / name)] for name in FILES} == dict.fromkeys(FILES, 1)
+
+
+def test_a_dry_run_looks_once_for_each_artifact(
+    recipe: Recipe, capfd: pytest.CaptureFixture
+) -> None:
+    with Run(recipe, dry=True) as run:
+        everything(run)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == len(set(lines)) == len(run.outlook) == len(run.answers)

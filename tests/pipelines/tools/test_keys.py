@@ -1,0 +1,64 @@
+"""What `wd keys` tells is what a recipe takes."""
+
+import re
+
+import pytest
+import yaml
+
+from pipelines.commands.recipe_arguments import read_recipe, shipped_recipes
+from pipelines.tools.keys import Key, keys
+from wd.config import Recipe, StudentShape, overridden
+from wd.errors import ConfigError
+
+BARE = Recipe(
+    name="bare",
+    source_language="en",
+    target_language="de",
+    students={"tiny": StudentShape()},
+)
+
+
+def told() -> list[Key]:
+    return [key for key in keys() if key.default is not None and ".NAME." not in key.path]
+
+
+def test_every_key_is_told_once_with_its_default() -> None:
+    tree = BARE.model_dump(mode="json", exclude={"students"})
+    leaves = {}
+
+    def walk(section: dict[str, object], path: str) -> None:
+        for name, value in section.items():
+            if isinstance(value, dict):
+                walk(value, f"{path}{name}.")
+            else:
+                leaves[f"{path}{name}"] = value
+
+    walk(tree, "")
+    required = {"name", "source_language", "target_language"}
+    assert [key.path for key in told()] == [path for path in leaves if path not in required]
+    for key in told():
+        assert yaml.safe_load(key.default or "") == leaves[key.path], key.path
+
+
+def test_what_is_told_can_be_said() -> None:
+    for key in told():
+        overridden(BARE, {key.path: yaml.safe_load(key.default or "")})
+        if re.fullmatch(r"\w+( \| \w+)+", key.values):  # also a type's name, as a string
+            for value in key.values.split(" | "):
+                overridden(BARE, {key.path: yaml.safe_load(value)})
+
+
+@pytest.mark.parametrize("recipe", shipped_recipes())
+def test_what_a_shipped_recipe_says_is_told(recipe: str) -> None:
+    known = {key.path for key in keys()}
+    for section in read_recipe(recipe).model_dump(exclude_unset=True):
+        assert {section, f"{section}.NAME"} & known
+
+
+def test_a_section_or_one_key() -> None:
+    assert [key.path for key in keys("student")] == ["student"]
+    paths = [key.path for key in keys("students.NAME.encoder")]
+    assert paths[:2] == ["students.NAME.encoder", "students.NAME.encoder.layers"]
+    assert keys("students.tiny") == keys("students.NAME")
+    with pytest.raises(ConfigError, match=r"no key fine_tunning; did you mean fine_tuning\?"):
+        keys("fine_tunning")

@@ -1,0 +1,1 @@
+"""The ladder: ways to make a student, compared at equal shape, data, updates and seed."""

@@ -1,0 +1,186 @@
+"""The ladder: ways to make a student, compared at equal shape, data, updates and seed.
+
+Students' scores and validation curves in, one row per shape and rung out: nothing but arithmetic.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from wd.config import Config
+from wd.evaluation.conditions import Conditions
+from wd.evaluation.quality import Quality
+from wd.evaluation.speed import Speed
+
+BASELINE = "kd"
+"""The rung that differences, p-values and `updates_to_baseline` are relative to."""
+
+Curve = tuple[tuple[int, float], ...]
+"""(updates, validation BLEU), in the order of training."""
+
+
+class Spread(Config):
+    """A figure over the seeds."""
+
+    mean: float
+    deviation: float | None
+    """Sample standard deviation; None for a single seed."""
+
+
+class Student(Config):
+    """One student: of a shape, a rung and a seed."""
+
+    shape: str
+    rung: str
+    seed: int
+    artifact: str
+    """Where its model comes from: `stage/label-hash`."""
+    published: str
+    """Which of its training's weights these are: `last`, `average` or `best`."""
+    quality: Quality
+    """On the test set."""
+    p_value: float | None
+    """Of the BLEU difference to the baseline of its shape and seed; None for the baseline."""
+    training_seconds: float
+    """Wall clock; of both phases where there are two."""
+    curve: Curve
+
+
+class Shape(Config):
+    """What all students of one shape have in common."""
+
+    name: str
+    parameters: int
+    compression: float
+    """Parameters over the teacher's."""
+    speed: Speed
+    """Of one of them: the weights make no difference, but for the lengths of translations."""
+    speed_up: float
+    """The teacher's decoding time over this one's."""
+
+
+class Teacher(Config):
+    """The system that compression and speed-up are relative to."""
+
+    artifact: str
+    quality: Quality
+    parameters: int
+    speed: Speed
+
+
+class Row(Config):
+    """One rung for one shape, over the seeds."""
+
+    shape: str
+    rung: str
+    bleu: Spread
+    chrf: Spread
+    to_teacher: float
+    """Difference of the mean BLEU to the teacher's."""
+    to_baseline: float | None
+    """And to the baseline's mean; None for the baseline itself."""
+    p_value: float | None
+    """The largest of the seeds'."""
+    updates: int
+    """Of all phases together."""
+    updates_to_baseline: int | None
+    """The first validation whose BLEU, the mean over the seeds, is not below the baseline's last
+    one; None if there is none."""
+    training_seconds: float
+    """The mean over the seeds."""
+
+
+class Ladder(Conditions):
+    """The teacher, and students of every shape, rung and seed."""
+
+    seeds: tuple[int, ...]
+    timed: str
+    """The rung whose student of the first seed stands for its shape's speed."""
+    teacher: Teacher
+    shapes: tuple[Shape, ...]
+    rows: tuple[Row, ...]
+    students: tuple[Student, ...]
+
+
+class BandPoint(NamedTuple):
+    """Several curves at one place."""
+
+    update: int
+    mean: float
+    low: float
+    high: float
+
+
+def joined(phases: Iterable[Sequence[Mapping[str, Any]]]) -> Curve:
+    """Return the validation BLEU of successive phases; updates are counted on over them.
+
+    A phase is its validations' figures, `update` and `bleu` among them, the last one at its end.
+    """
+    curve: list[tuple[int, float]] = []
+    for history in phases:
+        done = curve[-1][0] if curve else 0
+        curve += [(done + figures["update"], figures["bleu"]) for figures in history]
+    return tuple(curve)
+
+
+def band(curves: Sequence[Curve]) -> list[BandPoint]:
+    """Return mean, lowest and highest BLEU of curves that were validated at the same updates."""
+    points = []
+    for places in zip(*curves, strict=True):
+        (update,) = {update for update, _ in places}
+        values = [bleu for _, bleu in places]
+        points.append(BandPoint(update, mean(values), min(values), max(values)))
+    return points
+
+
+def updates_to(points: Sequence[BandPoint], target: float) -> int | None:
+    """Return the updates of the first validation whose mean is not below `target`, or None."""
+    return next((point.update for point in points if point.mean >= target), None)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean and deviation of one value per seed."""
+    return Spread(mean=mean(values), deviation=stdev(values) if len(values) > 1 else None)
+
+
+def rung_students(students: Iterable[Student], shape: str) -> dict[str, list[Student]]:
+    """Return rung -> the shape's students, both in the order in which they come."""
+    rungs: dict[str, list[Student]] = {}
+    for student in students:
+        if student.shape == shape:
+            rungs.setdefault(student.rung, []).append(student)
+    return rungs
+
+
+def rows_of(students: Sequence[Student], teacher: Quality) -> tuple[Row, ...]:
+    """Return a row per shape and rung; every shape must have the baseline among its rungs."""
+    rows: list[Row] = []
+    for shape in dict.fromkeys(student.shape for student in students):
+        rungs = rung_students(students, shape)
+        rows += [_row(same, rungs[BASELINE], teacher) for same in rungs.values()]
+    return tuple(rows)
+
+
+def _row(students: Sequence[Student], baseline: Sequence[Student], teacher: Quality) -> Row:
+    first = students[0]
+    points = band([student.curve for student in students])
+    bleu = spread([student.quality.bleu for student in students])
+    reached = mean(student.curve[-1][1] for student in baseline)
+    p_values = [student.p_value for student in students if student.p_value is not None]
+    is_baseline = first.rung == BASELINE
+    return Row(
+        shape=first.shape,
+        rung=first.rung,
+        bleu=bleu,
+        chrf=spread([student.quality.chrf for student in students]),
+        to_teacher=bleu.mean - teacher.bleu,
+        to_baseline=None if is_baseline else bleu.mean - _mean_bleu(baseline),
+        p_value=max(p_values, default=None),
+        updates=points[-1].update,
+        updates_to_baseline=updates_to(points, reached),
+        training_seconds=mean(student.training_seconds for student in students),
+    )
+
+
+def _mean_bleu(students: Sequence[Student]) -> float:
+    return mean(student.quality.bleu for student in students)

@@ -1,0 +1,188 @@
+"""The ladder's students on the test set: translate, time, score.
+
+Students are many, and translating takes long: whatever is done outlives a killed run.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from wd.config import EvaluationConfig
+from wd.decoding.engine import Translator
+from wd.evaluation.compare import System, TestSet
+from wd.evaluation.ladder.figures import BASELINE, Curve, Ladder, Shape, Student, Teacher, rows_of
+from wd.evaluation.quality import check_aligned, score
+from wd.evaluation.significance import p_value
+from wd.evaluation.speed import Speed, measure, translate_with
+from wd.files import whole
+from wd.model.sizes import count_parameters
+
+TIMED = "wd"
+"""The rung whose first student is timed for all of its shape; without it, the baseline's."""
+
+Texts = dict[str, list[str]]
+"""Artifact's name -> its translation of the test set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """A student to be scored."""
+
+    shape: str
+    rung: str
+    seed: int
+    folder: Path
+    """Its model directory."""
+    artifact: str
+    published: str
+    """Which of its training's weights these are."""
+    training_seconds: float
+    curve: Curve
+
+
+def climb(
+    teacher: System,
+    entrants: Sequence[Entrant],
+    test: TestSet,
+    config: EvaluationConfig,
+    *,
+    title: str,
+    device: str,
+    scratch: Path,
+) -> tuple[Ladder, Texts]:
+    """Return the ladder, and the translations of the teacher and of every student.
+
+    Every shape and seed must have the baseline. `scratch` keeps what is done: with the same
+    arguments again, a killed call goes on. Raises DataError for an empty test set, ArtifactError
+    for a folder that is no whole model.
+    """
+    check_aligned(test.sources, test.references)
+    timed = TIMED if any(one.rung == TIMED for one in entrants) else BASELINE
+    chosen = _timed(entrants, timed)
+    folders = {teacher.artifact: teacher.folder}
+    folders |= {one.artifact: one.folder for one in chosen.values()}
+    measured = _kept(scratch / "timed.json", partial(_measure, folders, test, config, device))
+    texts: Texts = dict(measured["texts"])
+    for one in entrants:
+        if one.artifact not in texts:
+            texts[one.artifact] = _kept(
+                scratch / f"{one.artifact.replace('/', '-')}.json",
+                partial(_translate, one.folder, test, config, device),
+            )
+    students = _students(entrants, texts, test)
+    sizes, speeds = measured["parameters"], _speeds(measured)
+    quality = score(texts[teacher.artifact], test.references, test.target_language)
+    ladder = Ladder(
+        title=title,
+        source_language=test.source_language,
+        target_language=test.target_language,
+        sentences=len(test.sources),
+        decoding=config,
+        device=measured["device"],
+        threads=measured["threads"],
+        seeds=tuple(dict.fromkeys(one.seed for one in entrants)),
+        timed=timed,
+        teacher=Teacher(
+            artifact=teacher.artifact,
+            quality=quality,
+            parameters=sizes[teacher.artifact],
+            speed=speeds[teacher.artifact],
+        ),
+        shapes=tuple(
+            _shape(name, one.artifact, teacher.artifact, sizes, speeds)
+            for name, one in chosen.items()
+        ),
+        rows=rows_of(students, quality),
+        students=students,
+    )
+    return ladder, texts
+
+
+def _timed(entrants: Sequence[Entrant], rung: str) -> dict[str, Entrant]:
+    """Return shape -> the first entrant on the rung."""
+    found: dict[str, Entrant] = {}
+    for one in entrants:
+        if one.rung == rung:
+            found.setdefault(one.shape, one)
+    return found
+
+
+def _measure(
+    folders: Mapping[str, Path], test: TestSet, config: EvaluationConfig, device: str
+) -> dict[str, Any]:
+    """Translate and time in turn; return plain data."""
+    translators = {
+        name: Translator.from_directory(folder, quantization=config.quantization, device=device)
+        for name, folder in folders.items()
+    }
+    hypotheses, speeds = measure(translators, test.sources, config)
+    first = next(iter(translators.values()))
+    return {
+        "texts": {name: [found.text for found in lines] for name, lines in hypotheses.items()},
+        "speeds": {name: speed.model_dump() for name, speed in speeds.items()},
+        "parameters": {name: count_parameters(one.config) for name, one in translators.items()},
+        "device": first.device,
+        "threads": first.threads,
+    }
+
+
+def _speeds(measured: Mapping[str, Any]) -> dict[str, Speed]:
+    return {name: Speed.model_validate(speed) for name, speed in measured["speeds"].items()}
+
+
+def _translate(folder: Path, test: TestSet, config: EvaluationConfig, device: str) -> list[str]:
+    translator = Translator.from_directory(folder, quantization=config.quantization, device=device)
+    return [found.text for found in translate_with(translator, test.sources, config)]
+
+
+def _kept(path: Path, make: Callable[[], Any]) -> Any:
+    """Return the plain data that `make` returns, or returned before the run was killed."""
+    if not path.is_file():
+        with whole(path) as partial:
+            partial.write_text(json.dumps(make()), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _students(
+    entrants: Sequence[Entrant], texts: Mapping[str, Sequence[str]], test: TestSet
+) -> tuple[Student, ...]:
+    language = test.target_language
+    baselines = {
+        (one.shape, one.seed): texts[one.artifact] for one in entrants if one.rung == BASELINE
+    }
+
+    def tested(one: Entrant) -> float | None:
+        if one.rung == BASELINE:
+            return None
+        baseline = baselines[one.shape, one.seed]
+        return p_value(texts[one.artifact], baseline, test.references, language)
+
+    return tuple(
+        Student(
+            shape=one.shape,
+            rung=one.rung,
+            seed=one.seed,
+            artifact=one.artifact,
+            published=one.published,
+            quality=score(texts[one.artifact], test.references, language),
+            p_value=tested(one),
+            training_seconds=one.training_seconds,
+            curve=one.curve,
+        )
+        for one in entrants
+    )
+
+
+def _shape(
+    name: str, artifact: str, teacher: str, sizes: Mapping[str, int], speeds: Mapping[str, Speed]
+) -> Shape:
+    return Shape(
+        name=name,
+        parameters=sizes[artifact],
+        compression=sizes[artifact] / sizes[teacher],
+        speed=speeds[artifact],
+        speed_up=speeds[teacher].seconds / speeds[artifact].seconds,
+    )

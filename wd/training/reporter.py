@@ -1,0 +1,94 @@
+"""Says how a run goes: on standard error, to the tracker, and to whoever started it."""
+
+import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+from torch import Tensor
+
+from wd.tracking import Beside
+from wd.training.diagnosis import diagnose
+from wd.training.job import TrainingJob
+from wd.training.trainee import GeneratorTrainee, Trainee
+from wd.training.validation import validate
+from wd.training.world import World
+
+OnValidation = Callable[[dict[str, Any]], None]
+"""Takes the figures of a validation, `phase` and `update` among them; on ranks above 0, {}."""
+
+
+class Reporter:
+    """Validates what is trained, and says how it goes; of several workers only rank 0 does."""
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        trainee: Trainee,
+        world: World,
+        tracker: Beside,
+        on_validation: OnValidation,
+    ) -> None:
+        self._job = job
+        self._trainee = trainee
+        self._world = world
+        self._tracker = tracker
+        self._on_validation = on_validation
+        self._speeds: list[float] = []
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The median over the progress reports of this attempt, None before the first."""
+        return median(self._speeds) if self._speeds else None
+
+    def resumed(self, update: int) -> None:
+        """Say that training goes on after an update."""
+        if self._world.rank == 0:
+            self.say(f"going on from update {update}")
+
+    def progress(self, figures: dict[str, float]) -> None:
+        """Say and track the figures of the updates since the last report."""
+        if self._world.rank == 0:
+            self._tracker.log_metrics({"training": figures}, step=int(figures["update"]))
+            self.say(_progress_line(figures, self._job.config.updates))
+            self._speeds.append(figures["tokens_per_second"])
+
+    def validate(self, update: int) -> dict[str, Any]:
+        """Validate what would be published; return the history's entry, on other ranks {}."""
+        if self._world.rank:
+            self._on_validation({})
+            return {}
+        trainee = self._trainee
+        with trainee.averaged():
+            figures = self.measured(trainee.weights())
+            if isinstance(trainee, GeneratorTrainee):
+                diagnose(trainee, self._tracker, self._job.scratch, update)
+        self.say(f"update {update}: validation {listed(figures)}")
+        self._tracker.log_metrics({"validation": figures}, step=update)
+        entry: dict[str, Any] = {"phase": self._job.name, "update": update, **figures}
+        self._on_validation(entry)
+        return entry
+
+    def measured(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the validation's figures of some weights of the job's model."""
+        job = self._job
+        sentences = job.config.bleu_sentences
+        return validate(job.model, weights, job.held_out, sentences, self._world.device)
+
+    def say(self, line: str) -> None:
+        """Write a line to standard error; on standard output `--json` prints its one line."""
+        print(f"{self._job.name}: {line}", file=sys.stderr, flush=True)
+
+
+def listed(figures: Mapping[str, float]) -> str:
+    """Return figures as a part of a line."""
+    return ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+
+
+def _progress_line(figures: Mapping[str, float], updates: int) -> str:
+    left = timedelta(seconds=round(figures["seconds_left"]))
+    return (
+        f"update {figures['update']:.0f} of {updates}, loss {figures['loss']:.3f}, "
+        f"{figures['tokens_per_second']:,.0f} target tokens/s, {left} left"
+    ) + (f", {figures['skipped']:.0f} updates skipped" if figures["skipped"] else "")
