@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from wd.config import ObjectiveConfig
+from wd.config import ObjectiveConfig, StackOverride, StackShape, StudentShape
 from wd.data.batches import ShardReader
 from wd.errors import ArtifactError, UserError
 from wd.generator.diagnostics import layer_shares
+from wd.generator.directory import load_generator, save_generator
 from wd.generator.plots import shares_svg
 from wd.manifest import describe_files, write_manifest
-from wd.model.directory import load_weights, save_weights
+from wd.model.directory import load_weights, save_model, save_weights
 from wd.model.transformer import Transformer
 from wd.training.averaging import mean_state
 from wd.training.job import TrainingJob, result_of
@@ -302,6 +303,31 @@ def test_the_result_is_the_best_of_mean_and_single_ones(job: Job, phase: str, ra
     candidates["best"] = states[best]
     assert equal(result.module, candidates[result.figures["published"]])
     assert result.figures["validation"]["loss"] <= min(each["loss"] for each in history)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"precision": "float32"}, {"precision": "bfloat16", "ema_decay": 0.9}], ids=str
+)
+def test_a_published_generator_makes_its_student_again(
+    job: Job, tmp_path: Path, settings: dict[str, Any], two_threads: None
+) -> None:
+    """Byte for byte, on any number of threads: a long sum's last bits depend on how many."""
+    task = job("one", "generator", updates=4, **settings)
+    wide = StackShape(layers=2, d_model=512, heads=4, feed_forward=512)
+    teacher = task.model.model_copy(update={"decoder": wide})
+    narrow = StackOverride(layers=1, d_model=256, feed_forward=256)
+    task = replace(task, model=StudentShape(decoder=narrow).of(teacher))
+    tokenizer = task.held_out.tokenizer
+    save_model(task.teacher, teacher, Transformer(teacher).state_dict(), tokenizer)
+    trained = run(task)
+    # As the generator's stage publishes:
+    save_model(tmp_path / "student", task.model, trained.weights, tokenizer)
+    save_generator(tmp_path, trained.module, task.model, task.generator, task.teacher.name)
+    again = tmp_path / "again.safetensors"
+    for threads in (2, 1):
+        torch.set_num_threads(threads)
+        save_weights(again, load_generator(tmp_path, task.teacher).published())
+        assert again.read_bytes() == (tmp_path / "student" / "model.safetensors").read_bytes()
 
 
 def test_no_progress_stops_the_run_and_the_best_is_published(job: Job) -> None:

@@ -80,6 +80,10 @@ class Trainee(ABC):
     def weights(self) -> dict[str, Tensor]:
         """Return the translation model's state dict as it is now, detached."""
 
+    def published(self) -> dict[str, Tensor]:
+        """Return the translation model's state dict as it is to be published, detached."""
+        return self.weights()
+
     def averaged(self) -> AbstractContextManager[None]:
         """Let the module have the weights that are to be published: its moving average, if any."""
         return self.moving_average.in_place() if self.moving_average else nullcontext()
@@ -186,6 +190,10 @@ class GeneratorTrainee(Trainee):
     def weights(self) -> dict[str, Tensor]:
         """Return the materialised student."""
         return {name: each.detach() for name, each in self.module.materialize().items()}
+
+    def published(self) -> dict[str, Tensor]:
+        """Return the materialised student, in the bits that the generator on disk makes again."""
+        return self.module.published()
 
 
 def _adam(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
