@@ -94,7 +94,8 @@ class Trainee(ABC):
             return function
         return cast("Function", torch.compile(function, dynamic=True))
 
-    def _autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context for the forward pass, in the config's precision."""
         return autocast(self._config.precision, self._device)
 
 
@@ -116,7 +117,7 @@ class ModelTrainee(Trainee):
             batch = batch.to(self._device)
             ddp = self._shared if isinstance(self._shared, DistributedDataParallel) else None
             with ddp.no_sync() if ddp and left else nullcontext():
-                with self._autocast():
+                with self.autocast():
                     loss = self._objective(self.module, self._forward, batch)
                 (loss * scale).backward()
             total += loss.detach()
@@ -148,7 +149,7 @@ class GeneratorTrainee(Trainee):
 
         Gradients gather on the generated weights, then go through; a single batch's go straight.
         """
-        with self._autocast():  # the student's products round matrices no less
+        with self.autocast():  # the student's products round matrices no less
             generated = self._shared(self.lookups(batches))
         gather = len(batches) > 1
         weights = {
@@ -158,7 +159,7 @@ class GeneratorTrainee(Trainee):
         total = torch.zeros((), device=self._device)
         for batch in batches:
             batch = batch.to(self._device)
-            with self._autocast():
+            with self.autocast():
                 loss = self._objective(self._student, partial(self._forward, weights), batch)
             (loss * scale).backward()
             total += loss.detach()
