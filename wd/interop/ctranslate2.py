@@ -1,13 +1,13 @@
 """A student as a CTranslate2 folder that needs nothing of this project to run."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from wd.config import Quantization
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.errors import ArtifactError
+from wd.files import whole
 from wd.model.directory import TOKENIZER, load_model
 
 
@@ -23,8 +23,7 @@ def export_ctranslate2(model: Path, out: Path, quantization: Quantization = "flo
     config, state = load_model(model)
     tokenizer = Tokenizer.load(model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        partial = Path(scratch) / "model"
+    with whole(out) as partial:
         partial.mkdir()
         write_ctranslate2(
             partial,
@@ -36,4 +35,3 @@ def export_ctranslate2(model: Path, out: Path, quantization: Quantization = "flo
         )
         for name in TOKENIZER:
             shutil.copyfile(model / name, partial / name)
-        partial.rename(out)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from wd.config import ModelConfig, validated
+from wd.data.tokenizer import SOURCE_MODEL, TARGET_MODEL
 from wd.errors import ArtifactError, ConfigError
 from wd.files import parse_json, read_small
 from wd.model.sizes import tensor_shapes
@@ -16,7 +17,7 @@ from wd.model.transformer import Transformer
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-TOKENIZER = ("source.model", "target.model")
+TOKENIZER = (SOURCE_MODEL, TARGET_MODEL)
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,5 @@
 """Checkpoints of a run: written whole or not at all, beside the training; a damaged one skipped."""
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from wd.errors import ArtifactError
+from wd.files import sha256, whole
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import MovingAverage
 
@@ -153,16 +153,13 @@ class CheckpointFolder:
         keep: frozenset[int],
     ) -> None:
         final = self._folder(update)
-        partial = final.with_name(f".{final.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, values in tensors.items():
-            save_weights(partial / name, values)
-        (partial / STATE).write_text(state, "utf-8")
-        digests = [f"{_digest(partial / name)}  {name}\n" for name in (*tensors, STATE)]
-        (partial / DIGESTS).write_text("".join(digests), "ascii")
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
+        with whole(final) as partial:
+            partial.mkdir(parents=True)
+            for name, values in tensors.items():
+                save_weights(partial / name, values)
+            (partial / STATE).write_text(state, "utf-8")
+            digests = [f"{sha256(partial / name)}  {name}\n" for name in (*tensors, STATE)]
+            (partial / DIGESTS).write_text("".join(digests), "ascii")
         # The one before stays whole, in case the newest turns out damaged. What is of a later
         # update was left when newer ones had turned out damaged, and will be written again.
         kept = {self._folder(each) for each in keep}
@@ -184,14 +181,9 @@ def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: each.detach().to("cpu", copy=True) for name, each in tensors.items()}
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _checked(folder: Path, name: str) -> Path:
     """Return a checkpoint's file; raises ArtifactError if its bytes are not those written."""
-    if f"{_digest(folder / name)}  {name}" not in (folder / DIGESTS).read_text("ascii").split("\n"):
+    if f"{sha256(folder / name)}  {name}" not in (folder / DIGESTS).read_text("ascii").split("\n"):
         raise ArtifactError(f"{folder / name}: its checksum is not the one in {DIGESTS}")
     return folder / name
 

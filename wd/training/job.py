@@ -18,6 +18,7 @@ from wd.config import (
 )
 from wd.data.schema import part_files
 from wd.errors import ArtifactError
+from wd.files import whole
 from wd.manifest import digests
 from wd.model.directory import WEIGHTS, load_weights, save_weights
 from wd.tracking import TrackerHandle
@@ -120,13 +121,12 @@ def leave_result(
     """Write what `result_of` returns, all of it or nothing; what is there already stays."""
     if result_of(job) is not None:
         return  # left before another worker was lost
-    partial = job.scratch / ".result.partial"
-    partial.mkdir(parents=True, exist_ok=True)
-    save_weights(partial / WEIGHTS, weights)
-    save_weights(partial / MODULE, module)
-    (partial / FIGURES).write_text(json.dumps(figures), "utf-8")
-    (partial / FINGERPRINT).write_text(job.fingerprint(), "ascii")
-    partial.rename(_result_folder(job))
+    with whole(_result_folder(job)) as partial:
+        partial.mkdir(parents=True)
+        save_weights(partial / WEIGHTS, weights)
+        save_weights(partial / MODULE, module)
+        (partial / FIGURES).write_text(json.dumps(figures), "utf-8")
+        (partial / FINGERPRINT).write_text(job.fingerprint(), "ascii")
 
 
 def _result_folder(job: TrainingJob) -> Path:
