@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Driver:
-    """`python -m pipelines.stages.teacher RECIPE OVERRIDES`, and what it has said so far."""
+    """`python -m pipelines teacher RECIPE OVERRIDES`, and what it has said so far."""
 
     def __init__(self, recipe: str | Path, *overrides: str, environment: Mapping[str, str]) -> None:
         self.output = ""
