@@ -41,7 +41,7 @@ def sweep(
     Raises ConfigError for an unknown space or an impossible student, UserError if no trial
     finished.
     """
-    short = _with_updates(recipe, updates)
+    short = with_updates(recipe, updates)
     phases = (short.generator.training, short.fine_tuning)
     if not all(phase.bleu_sentences for phase in phases):
         raise ConfigError("bleu_sentences must not be 0: a sweep compares trials by BLEU")
@@ -109,7 +109,7 @@ def trial(
     return {METRIC: bleu, **size, "artifacts": made}
 
 
-def _with_updates(recipe: Recipe, updates: int | None) -> Recipe:
+def with_updates(recipe: Recipe, updates: int | None) -> Recipe:
     """Return the recipe with another number of updates per phase, warm-up and so on in step."""
     if updates is None:
         return recipe

@@ -149,7 +149,7 @@ class NaiveTrainee(GeneratorTrainee):
         for batch in batches:
             batch = batch.to(self._device)
             inputs = (batch.source_BS, batch.target_in_BT)
-            with self._autocast():
+            with self.autocast():
                 logits = functional_call(self._student, self.module.materialize(), inputs)
                 loss = cross_entropy(logits, batch.target_BT, self._config.label_smoothing)
             (loss * scale).backward()

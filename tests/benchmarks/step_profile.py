@@ -84,7 +84,7 @@ def profile_steps(
     pieces = median(int((batch.target_BT != 0).sum()) for batch in batches)
     length = round(median(batch.target_BT.shape[1] for batch in batches))
     flops = training_flops(model, length) * pieces
-    with trainee._autocast():
+    with trainee.autocast():
         precision = torch.bfloat16 if torch.is_autocast_enabled(device) else torch.float32
     shape = (tokens, model.encoder.d_model, model.encoder.feed_forward)
     rates = {"of the model's shapes": _rate(*shape, device, precision)}

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from wd.generator.directory import load_generator
+from wd.model.directory import save_weights
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +95,7 @@ def test_killed_finished_repeated_used(recipe: Path) -> None:
     assert "WD" in again
     check_tracking(root)
     check_registered_model(root)
+    check_generator(root)
     check_what_is_done_again(recipe)
 
 
@@ -126,6 +130,14 @@ def check_registered_model(root: Path) -> None:
         timeout=300,
     )
     assert done.stdout.splitlines()[-1:] == ["2"], done.stderr
+
+
+def check_generator(root: Path) -> None:
+    """It makes the published student again, byte for byte, whatever the number of threads."""
+    (folder,), (teacher,) = root.glob("generator/*/"), root.glob("teacher/*/")
+    again = root / "again.safetensors"
+    save_weights(again, load_generator(folder, teacher).published())
+    assert again.read_bytes() == (folder / "student" / "model.safetensors").read_bytes()
 
 
 def check_what_is_done_again(recipe: Path) -> None:

@@ -29,7 +29,7 @@ import typer
 from cluster.local import LocalCluster, local_cluster
 from pipelines.commands.options import Overrides, RecipeArgument
 from tests.faults.driver import Driver, kill_a_worker
-from wd.model.directory import load_weights
+from wd.model.directory import WEIGHTS, load_weights
 
 KINDS = ("worker", "driver", "node")
 PREPARED = ("corpus", "tokenizer", "shards")
@@ -152,7 +152,7 @@ def _disturbed(
 
 
 def _difference(one: Path, other: Path) -> float:
-    first, second = (load_weights(each / "model.safetensors") for each in (one, other))
+    first, second = (load_weights(each / WEIGHTS) for each in (one, other))
     return max(float((first[name] - second[name]).abs().max()) for name in first)
 
 

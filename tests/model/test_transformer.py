@@ -9,7 +9,7 @@ import torch
 from wd.config import StackShape
 from wd.data.schema import PAD
 from wd.errors import ArtifactError
-from wd.model.directory import load_transformer
+from wd.model.directory import WEIGHTS, load_model, load_transformer, load_weights, save_weights
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer, sinusoidal_positions
 
@@ -51,8 +51,42 @@ def test_a_model_directory_is_enough(model_folder: Path, random_model: Make) -> 
     torch.testing.assert_close(load_transformer(model_folder)(ids, ids), random_model()(ids, ids))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: torch.full_like(weight, torch.nan), "2048 of 2048 values that"),
+        (
+            lambda weight: weight.masked_fill(weight == weight.max(), torch.inf),
+            "1 of 2048 values that are not finite",
+        ),
+        (lambda weight: weight > 0, "bool values"),
+        (lambda weight: weight.long(), "int64 values"),
+    ],
+)
+def test_what_are_no_weights_is_told(
+    model_folder: Path, change: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    path, name = model_folder / WEIGHTS, "decoder.layers.1.feed_forward.inner.weight"
+    state = load_weights(path)
+    save_weights(path, state | {name: change(state[name])})
+    with pytest.raises(ArtifactError, match=f"{WEIGHTS}: {name} has {message}"):
+        load_model(model_folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_become_float32(
+    model_folder: Path, dtype: torch.dtype
+) -> None:
+    path = model_folder / WEIGHTS
+    rounded = {name: each.to(dtype) for name, each in load_weights(path).items()}
+    save_weights(path, rounded)
+    _, state = load_model(model_folder)
+    assert {each.dtype for each in state.values()} == {torch.float32}
+    assert all(torch.equal(state[name], each.float()) for name, each in rounded.items())
+
+
 def test_damage_is_told(model_folder: Path) -> None:
-    weights = model_folder / "model.safetensors"
+    weights = model_folder / WEIGHTS
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(ArtifactError, match=r"model\.safetensors: not a whole safetensors file"):
         load_transformer(model_folder)

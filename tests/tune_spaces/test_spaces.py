@@ -63,7 +63,10 @@ def test_every_point_is_a_student_that_can_be_generated(case: str, names: list[s
         assert teacher == base.teacher_model
         for stack in ("encoder", "decoder"):
             given = getattr(changed.generator.grouping, f"{stack}_subsets")
-            assert sum(subset_sizes(stack, teacher, student, given)) > 0
+            sizes = subset_sizes(stack, teacher, student, given)
+            assert sum(sizes) == getattr(teacher, stack).layers
+            assert len(sizes) == getattr(student, stack).layers
+            assert min(sizes) > 0
         if number % 20 == 0:  # the whole check is slow
             assert generable_classes(teacher, student, changed.generator.grouping)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from wd.config import GeneratorConfig, ModelConfig
 from wd.generator.choices import MapKeys, choice, generable_classes, has_learned_gate, is_linear
@@ -77,6 +78,19 @@ class ParameterGenerator(nn.Module):
         return student
 
     forward = materialize
+
+    @torch.no_grad()
+    @one_thread()
+    def published(self) -> dict[str, Tensor]:
+        """Return the student's weights as they are published: detached, and made on the CPU.
+
+        A generator's state makes the same bits wherever it was trained or loaded: on any device, on
+        any number of threads.
+        """
+        state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        on_cpu = {name: each.detach().cpu() for name, each in state.items()}
+        student: dict[str, Tensor] = functional_call(self, on_cpu, ())
+        return student
 
     def formula_parts(self) -> dict[str, Gated | Elementwise]:
         """Return class name -> part, of the classes that S = tanh(T) * W + B makes."""

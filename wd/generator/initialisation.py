@@ -106,8 +106,8 @@ class WidthStart:
     def _ranked(self, block: str, heads: int) -> list[int]:
         """Return an attention block's heads, the strongest first.
 
-        There is one ranking for queries and values: a head that reads with another's queries
-        would be neither.
+        There is one ranking for queries and values: a head that attends as one of the teacher's
+        and reads as another does what neither did.
         """
         if block not in self._heads:
             users = [*self._users(f"{block}.queries"), *self._users(f"{block}.values")]

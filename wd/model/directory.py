@@ -51,12 +51,13 @@ def save_model(
 def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """Return a model directory's config and weights (float32, on the CPU).
 
-    Raises ArtifactError if something is missing, damaged, or not of the config's shape.
+    Raises ArtifactError if something is missing, damaged, not of the config's shape, or no finite
+    floating-point number.
     """
     config = load_config(folder)
     state = load_weights(folder / WEIGHTS)
     _check_shapes(config, state, folder / WEIGHTS)
-    return config, state
+    return config, _finite_float32(state, folder / WEIGHTS)
 
 
 def load_transformer(folder: Path, dropout: float = 0.0) -> Transformer:
@@ -88,3 +89,21 @@ def _check_shapes(config: ModelConfig, state: Mapping[str, Tensor], path: Path) 
             raise ArtifactError(
                 f"{path}: {name} has shape {found}, the config says {expected.get(name)}"
             )
+
+
+def _finite_float32(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    converted = {}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ArtifactError(
+                f"{path}: {name} has {kind} values, which are no weights; take another copy of the "
+                "model"
+            )
+        converted[name] = tensor.float()
+        if broken := int((~converted[name].isfinite()).sum()):
+            raise ArtifactError(
+                f"{path}: {name} has {broken} of {tensor.numel()} values that are not finite; the "
+                "model cannot be used: take another copy, or train it again"
+            )
+    return converted

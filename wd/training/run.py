@@ -50,7 +50,7 @@ def run_job(
             draw(trainee.module, job.scratch)
         figures |= {"history": done.history, "training_seconds": done.seconds}
         figures["tokens_per_second"] = reporter.tokens_per_second
-        leave_result(job, trainee.weights(), trainee.module.state_dict(), figures)
+        leave_result(job, trainee.published(), trainee.module.state_dict(), figures)
 
 
 def make_trainee(job: TrainingJob, world: World) -> Trainee:

@@ -80,6 +80,10 @@ class Trainee(ABC):
     def weights(self) -> dict[str, Tensor]:
         """Return the translation model's state dict as it is now, detached."""
 
+    def published(self) -> dict[str, Tensor]:
+        """Return the translation model's state dict as it is to be published, detached."""
+        return self.weights()
+
     def averaged(self) -> AbstractContextManager[None]:
         """Let the module have the weights that are to be published: its moving average, if any."""
         return self.moving_average.in_place() if self.moving_average else nullcontext()
@@ -90,7 +94,8 @@ class Trainee(ABC):
             return function
         return cast("Function", torch.compile(function, dynamic=True))
 
-    def _autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context for the forward pass, in the config's precision."""
         return autocast(self._config.precision, self._device)
 
 
@@ -112,7 +117,7 @@ class ModelTrainee(Trainee):
             batch = batch.to(self._device)
             ddp = self._shared if isinstance(self._shared, DistributedDataParallel) else None
             with ddp.no_sync() if ddp and left else nullcontext():
-                with self._autocast():
+                with self.autocast():
                     loss = self._objective(self.module, self._forward, batch)
                 (loss * scale).backward()
             total += loss.detach()
@@ -144,7 +149,7 @@ class GeneratorTrainee(Trainee):
 
         Gradients gather on the generated weights, then go through; a single batch's go straight.
         """
-        with self._autocast():  # the student's products round matrices no less
+        with self.autocast():  # the student's products round matrices no less
             generated = self._shared(self.lookups(batches))
         gather = len(batches) > 1
         weights = {
@@ -154,7 +159,7 @@ class GeneratorTrainee(Trainee):
         total = torch.zeros((), device=self._device)
         for batch in batches:
             batch = batch.to(self._device)
-            with self._autocast():
+            with self.autocast():
                 loss = self._objective(self._student, partial(self._forward, weights), batch)
             (loss * scale).backward()
             total += loss.detach()
@@ -186,6 +191,10 @@ class GeneratorTrainee(Trainee):
     def weights(self) -> dict[str, Tensor]:
         """Return the materialised student."""
         return {name: each.detach() for name, each in self.module.materialize().items()}
+
+    def published(self) -> dict[str, Tensor]:
+        """Return the materialised student, in the bits that the generator on disk makes again."""
+        return self.module.published()
 
 
 def _adam(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -122,8 +122,9 @@ def test_a_band_holds_every_curve_and_needs_the_same_updates() -> None:
     for point, *places in zip(points, one, other, strict=True):
         values = [bleu for _, bleu in places]
         assert (point.low, point.mean, point.high) == (min(values), mean(values), max(values))
-    with pytest.raises(ValueError, match="unpack"):
-        band([one, ((100, 3.0), (201, 2.0))])
+    for wrong in (((100, 3.0), (201, 2.0)), other[:1]):
+        with pytest.raises(ValueError, match="validated at different updates"):
+            band([one, wrong])
 
 
 def test_a_target_is_reached_at_the_first_validation_that_is_not_below_it() -> None:

@@ -49,6 +49,23 @@ def test_every_command_is_there_and_gives_examples() -> None:
         assert f"  wd {command} " in told.stdout or f"| wd {command} " in told.stdout
 
 
+MISLEADING = {
+    "teacher.shape.encoder.layers=1000000": "layers: Input should be less than or equal to 1000",
+    "tokenizer.vocabulary_size=1000000000000": "less than or equal to 1000000",
+    "ray.max_failures=-5": "ray.max_failures: Input should be greater than or equal to 0",
+    "fine_tuning.learning_rate=1e308": "fine_tuning.learning_rate: Input should be less than",
+    "fine_tuning.updates=true": "fine_tuning.updates: Input should be a valid integer, not True",
+    "fine_tuning.updates=010": "YAML reads 010 to the base 8",
+    "students={tiny: {}, tiny: {}}": "the key tiny is there twice",
+    "students={? {a: 1} : 1}": "a key is a word",
+    "corpus.train=" + "[" * 10_000: "nested more than 30 deep",
+    f"name={'x' * 300}": "name: 300 bytes are too long",
+    r'name="a\0b"': "a text holds NUL",
+    r'root="a\0b"': "a text holds NUL",
+    "registry.alias=latest": "registry.alias: MLflow keeps latest for itself",
+}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -59,6 +76,9 @@ def test_every_command_is_there_and_gives_examples() -> None:
         (["plan", "wmt14-ende-base", "student"], "write it as key=value"),
         (["plan", "wmt14-ende-base", "teacher.shape.encoder.heads=7"], "512 / 7 leaves 1"),
         (["plan", "wmt14-ende-base", "generator.grouping.norms=copied"], "cannot be copied"),
+        (["plan", "qqq"], "unknown recipe qqq: it can be multi30k, "),
+        (["plan", "wmt14-ende-base", "qqq=1"], "unknown key qqq: it can be name, "),
+        *((["plan", "wmt14-ende-base", override], told) for override, told in MISLEADING.items()),
         (["keys", "generator.groping"], "did you mean generator.grouping?"),
         (["run", "wmt14-ende-base", "--from", "nowhere"], "the stages are corpus, tokenizer"),
         (["inspect", "missing"], "missing: neither an artifact"),

@@ -13,7 +13,7 @@ from wd.config import load_recipe
 def names(recipe: Path) -> set[str]:
     """Return the artifacts of a dry run up to the student."""
     with Run(load_recipe(recipe), dry=True) as run:
-        student(run)
+        student(run, "wd")
         return set(run.outlook)
 
 

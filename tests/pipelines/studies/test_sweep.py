@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.commands import cli
-from pipelines.studies.sweep import _with_updates, sweep, table
+from pipelines.studies.sweep import sweep, table, with_updates
 from wd.config import Recipe, TrainingConfig, overridden
 from wd.errors import ConfigError
 
@@ -22,13 +22,13 @@ RECIPE = Recipe(
 
 
 def test_fewer_updates_scale_warm_up_and_validation_along() -> None:
-    short = _with_updates(RECIPE, 100)
+    short = with_updates(RECIPE, 100)
     told = short.fine_tuning
     assert (told.updates, told.warmup_updates, told.validate_every) == (100, 10, 5)
     assert short.generator.training.updates == 100
     assert told.learning_rate == RECIPE.fine_tuning.learning_rate
-    assert _with_updates(RECIPE, 3).fine_tuning.validate_every == 1
-    assert _with_updates(RECIPE, None) == RECIPE
+    assert with_updates(RECIPE, 3).fine_tuning.validate_every == 1
+    assert with_updates(RECIPE, None) == RECIPE
 
 
 @pytest.mark.parametrize(

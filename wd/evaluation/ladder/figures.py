@@ -124,12 +124,17 @@ def joined(phases: Iterable[Sequence[Mapping[str, Any]]]) -> Curve:
 
 
 def band(curves: Sequence[Curve]) -> list[BandPoint]:
-    """Return mean, lowest and highest BLEU of curves that were validated at the same updates."""
+    """Return mean, lowest and highest BLEU of curves over the same updates.
+
+    Raises ValueError if the curves were validated at different ones.
+    """
+    updates = [tuple(update for update, _ in curve) for curve in curves]
+    if len(set(updates)) > 1:
+        raise ValueError(f"curves validated at different updates have no band: {updates}")
     points = []
     for places in zip(*curves, strict=True):
-        (update,) = {update for update, _ in places}
         values = [bleu for _, bleu in places]
-        points.append(BandPoint(update, mean(values), min(values), max(values)))
+        points.append(BandPoint(places[0][0], mean(values), min(values), max(values)))
     return points
 
 
