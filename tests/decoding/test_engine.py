@@ -98,7 +98,8 @@ def test_a_translation_is_one_line(
     for number, end in enumerate("\n\r"):
         model = write_parrot(str(number), pieces.index(end), endless=False, tokenizer=folder)
         found = Translator.from_directory(model).translate(sentences[:2], SETTINGS)
-        assert [one.text for one in found] == [" ", " "]
+        assert [one.pieces for one in found] == [(pieces.index(end), EOS)] * 2
+        assert [one.text.strip(" ") for one in found] == ["", ""]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -95,6 +95,7 @@ VALUES: dict[str, Any] = {
     "adam_betas": [0.8, 0.9],
     "uri": "sqlite:////tmp/other.db",
     "experiment": "other",
+    "quantization": "int8",  # half precision needs a GPU
     "registry.name": "other",
     "alias": "other",
     "address": "127.0.0.1:1",

@@ -164,8 +164,6 @@ class Translator:
         hypotheses = [Hypothesis(line, 0.0, (), ()) for line in lines]
         rows = zip(full, texts, results, ids, source_ids, strict=True)
         for index, text, found, pieces, source in rows:
-            # A model may know a line break as a piece, or as a byte; a line stays one line.
-            text = text.replace("\n", " ").replace("\r", " ")
             hypotheses[index] = Hypothesis(text, found.scores[0], tuple(pieces), tuple(source))
         return hypotheses
 

@@ -223,13 +223,13 @@ def test_pseudo_shards_are_checked_row_for_row(make: Make, monkeypatch: pytest.M
     assert made.name != shards(run).name
     monkeypatch.setattr(pseudo, "pseudo", translated(mistake=True))
     with pytest.raises(ArtifactError, match="its rows are not those of"):
-        pseudo_shards(run)
+        pseudo_shards(make())
     monkeypatch.setattr(pseudo, "pseudo", translated(mistake=False, kept=False))
     pairs = text.metrics["pairs"]["train"]
     with pytest.raises(
         DataError, match=rf"none of the teacher's {pairs} .*pseudo\.drop_loops=false"
     ):
-        pseudo_shards(run)
+        pseudo_shards(make())
 
 
 def test_everything_over_long(make: Make) -> None:
