@@ -22,7 +22,7 @@ def test_another_loop_makes_other_weights_of_all_three(
 ) -> None:
     recipe = write_recipe(tmp_path)
     before = names(recipe)
-    monkeypatch.setattr("pipelines.training.LOOP_VERSION", 1000)
+    monkeypatch.setattr("pipelines.stages.training.LOOP_VERSION", 1000)
     after = names(recipe)
     assert len(before) == len(after) == 8
     untrained = {name.rsplit("-", 1)[0] for name in before & after}
