@@ -44,12 +44,12 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
     (tmp_path / "remote").mkdir()
     remote = pafs.SubTreeFileSystem(str(tmp_path / "remote"), pafs.LocalFileSystem())
-    real = wd.artifacts._filesystem
+    real = wd.artifacts.filesystem_of
 
     def filesystem(address: str) -> tuple[pafs.FileSystem, str]:
         return (remote, "bucket") if address.startswith("s3://") else real(address)
 
-    monkeypatch.setattr(wd.artifacts, "_filesystem", filesystem)
+    monkeypatch.setattr(wd.artifacts, "filesystem_of", filesystem)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return "s3://bucket"
 

@@ -13,7 +13,7 @@ OURS = ("wd", "pipelines", "tune_spaces", "cluster")
 
 LAYERS = (
     ("wd.errors", "wd.files", "wd.language_codes", "wd.svg"),
-    ("wd.manifest",),
+    ("wd.manifest", "wd.places"),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),
     ("wd.data", "wd.model"),

@@ -8,9 +8,7 @@ work; whoever changes a default raises the versions of the stages that read it.
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,6 +21,7 @@ from filelock import FileLock
 from pydantic import BaseModel
 
 from wd.errors import ArtifactError, DataError
+from wd.files import whole
 from wd.manifest import (
     MANIFEST,
     MOST_BYTES,
@@ -34,6 +33,7 @@ from wd.manifest import (
     read_manifest,
     write_manifest,
 )
+from wd.places import cache_folder, filesystem_of, local_folder
 
 Metrics = dict[str, Any]
 
@@ -96,7 +96,7 @@ class Artifact:
         Raises ArtifactError if the artifact does not exist, if one of its files is missing or of
         another size, or if the bytes that were fetched differ.
         """
-        filesystem, base = _filesystem(self.root)
+        filesystem, base = filesystem_of(self.root)
         if isinstance(filesystem, pafs.LocalFileSystem):
             folder = Path(base, self.name)
             if not (folder / MANIFEST).is_file():
@@ -115,7 +115,7 @@ class Store:
 
     def __init__(self, root: str) -> None:
         self.root = root if "://" in root else str(local_folder(root))
-        self._filesystem, self._base = _filesystem(self.root)
+        self._filesystem, self._base = filesystem_of(self.root)
 
     @property
     def _is_local(self) -> bool:
@@ -220,48 +220,17 @@ class Store:
         shutil.rmtree(folder)
 
 
-def local_folder(root: str) -> Path:
-    """Return where a root's folder is, or would be; raises ArtifactError if none can be there."""
-    try:
-        folder = Path(root).expanduser().absolute()
-        folder.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # it can be made, or what makes it will tell
-    except (RuntimeError, ValueError, OSError) as error:  # ~nobody, NUL, too long a name
-        why = getattr(error, "strerror", None) or error
-        shown = root if len(root) <= 100 else f"{root[:100]}..."
-        raise ArtifactError(f"root {shown!r}: no folder can be there: {why}") from None
-    return folder
-
-
-def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
-    try:
-        filesystem, base = pafs.FileSystem.from_uri(root)
-    except (ValueError, OSError) as error:
-        raise ArtifactError(f"root {root}: not a folder or a storage address: {error}") from None
-    return filesystem, base.rstrip("/")
-
-
-def cache_folder() -> Path:
-    """Return this user's folder for what can be fetched again."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "weight-distillation"
-
-
 def _fetch(filesystem: pafs.FileSystem, source: str, name: str) -> Path:
     target = cache_folder() / "artifacts" / name
     with FileLock(cache_folder() / f"{name.replace('/', '-')}.lock"):
         if (target / MANIFEST).is_file():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=target.parent))
-        try:
-            pafs.copy_files(source, str(partial), source_filesystem=filesystem)
-        except OSError as error:
-            raise ArtifactError(f"{source}: cannot be fetched: {error}") from None
-        damage = damaged_files(partial, read_manifest(partial))
-        if damage:
-            raise ArtifactError(f"{source}: damaged: {'; '.join(damage)}")
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        with whole(target) as partial:
+            try:
+                pafs.copy_files(source, str(partial), source_filesystem=filesystem)
+            except OSError as error:
+                raise ArtifactError(f"{source}: cannot be fetched: {error}") from None
+            if damage := damaged_files(partial, read_manifest(partial)):
+                raise ArtifactError(f"{source}: damaged: {'; '.join(damage)}")
     return target

@@ -59,9 +59,9 @@ def unknown(what: str, name: str, known: Iterable[str], *, below: str = "") -> s
     """
     names = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=_NEAR)
-    told = f"unknown {what} {below}{name}"
+    message = f"unknown {what} {below}{name}"
     if near:
-        told += f"; did you mean {below}{names[near[0]]}?"
+        message += f"; did you mean {below}{names[near[0]]}?"
     if not 0 < len(names) <= (_FEW if near else _MANY):
-        return told
-    return told + (" It can be " if near else ": it can be ") + ", ".join(names.values())
+        return message
+    return message + (" It can be " if near else ": it can be ") + ", ".join(names.values())

@@ -74,10 +74,10 @@ def _message(error: BaseException | None) -> str | None:
     What was raised in a worker comes wrapped, as the `cause` of a remote error.
     """
     while error is not None:
-        for told in (getattr(error, "cause", None), error):
-            if isinstance(told, UserError):
-                return str(told)
-            if isinstance(told, OSError) and told.errno in _USERS_DISK:
-                return f"{told.filename or 'disk'}: {told.strerror}"
+        for cause in (getattr(error, "cause", None), error):
+            if isinstance(cause, UserError):
+                return str(cause)
+            if isinstance(cause, OSError) and cause.errno in _USERS_DISK:
+                return f"{cause.filename or 'disk'}: {cause.strerror}"
         error = error.__cause__
     return None

@@ -81,8 +81,8 @@ def _walk(
             below, step = _section(named, kinds), ".NAME"
         if below is None:
             required = name in section.get("required", ())
-            told = None if required else _as_yaml(default)
-            yield Key(place, _values(field, kinds), told, about)
+            shown = None if required else _as_yaml(default)
+            yield Key(place, _values(field, kinds), shown, about)
         else:
             yield Key(f"{place}{step}", "", None, about or below.get("description", ""))
             yield from _walk(below, kinds, f"{place}{step}.", default or {})

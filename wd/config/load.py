@@ -80,8 +80,8 @@ def _parse(override: str) -> tuple[str, Any]:
     try:
         return key, parse_yaml(text)
     except ValueError as error:
-        told = f"override {_short(override)}: the value is not valid YAML: {error}"
-        raise ConfigError(told) from None
+        problem = f"override {_short(override)}: the value is not valid YAML: {error}"
+        raise ConfigError(problem) from None
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:

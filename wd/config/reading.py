@@ -65,8 +65,8 @@ def parse_yaml(text: str) -> Any:
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         raise ValueError(why + where) from None
     except yaml.reader.ReaderError as error:
-        told = str(error).splitlines()[0]
-        raise ValueError(f"{told} (character {error.position + 1})") from None
+        problem = str(error).splitlines()[0]
+        raise ValueError(f"{problem} (character {error.position + 1})") from None
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:

@@ -87,8 +87,8 @@ class Recipe(Config):
                 student.of(self.teacher.shape)
             except ValidationError as error:
                 reasons = (problem["msg"] for problem in error.errors(include_url=False))
-                told = "; ".join(reason.removeprefix("Value error, ") for reason in reasons)
-                raise ValueError(f"students.{name}: {told}") from None
+                listed = "; ".join(reason.removeprefix("Value error, ") for reason in reasons)
+                raise ValueError(f"students.{name}: {listed}") from None
         return self
 
     @model_validator(mode="after")

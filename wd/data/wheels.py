@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wd.artifacts import cache_folder
 from wd.errors import ConfigError, DataError
 from wd.files import known_sha256
+from wd.places import cache_folder
 
 _PACKAGE = re.compile(r"([A-Za-z0-9._-]+)==([^\s]+) --hash=sha256:([0-9a-f]{64})")
 

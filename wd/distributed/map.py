@@ -107,9 +107,9 @@ def _make(worker: Worker, part: Path, final: Path) -> None:
         dir=final.parent, prefix=f".{final.name}.", suffix=".partial"
     ) as folder:
         made = Path(folder, final.name)
-        told = Path(folder, "stats")
-        told.write_text(json.dumps(worker(part, made)), "utf-8")
-        told.replace(_stats_file(final))
+        stats = Path(folder, "stats")
+        stats.write_text(json.dumps(worker(part, made)), "utf-8")
+        stats.replace(_stats_file(final))
         made.replace(final)
 
 

@@ -127,12 +127,12 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     except Interrupted:
         return {"kind": Interrupted.__name__}
     except errors.UserError as error:
-        told = errors.to_data(error)
+        failed = errors.to_data(error)
         if world.size == 1:
-            return told
+            return failed
         # The others may be waiting for this one: let Ray start all again, to find this.
         partial = failure.with_name(f"{failure.name}.{world.rank}")
-        partial.write_text(json.dumps(told), "utf-8")
+        partial.write_text(json.dumps(failed), "utf-8")
         partial.rename(failure)
         raise
     return {}
@@ -141,11 +141,11 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
 def _unseen(job: TrainingJob, world: World) -> str:
     """Return, on all workers alike, what is wrong if one of them does not see the job's data."""
     absent = [folder for folder in (*job.train, job.held_out.shards) if not folder.is_dir()]
-    told = [f"{platform.node()} has no {absent[0]}" if absent else ""]
+    absences = [f"{platform.node()} has no {absent[0]}" if absent else ""]
     if world.size > 1:
-        told *= world.size
-        torch.distributed.all_gather_object(told, told[0])
-    return next((f"{each}: {SHARE}" for each in told if each), "")
+        absences *= world.size
+        torch.distributed.all_gather_object(absences, absences[0])
+    return next((f"{each}: {SHARE}" for each in absences if each), "")
 
 
 class _Wishes:

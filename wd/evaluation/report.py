@@ -142,8 +142,8 @@ def read_report(folder: Path) -> Report:
 def _caption(report: Report) -> str:
     weights = ", ".join(f"{row.name} {row.published}" for row in report.rows)
     cuts = ", ".join(f"{row.name} {row.cut}" for row in report.rows if row.cut)
-    told = f"; cut at {report.decoding.max_length} pieces: {cuts}" if cuts else ""
+    cut = f"; cut at {report.decoding.max_length} pieces: {cuts}" if cuts else ""
     return (
         f"compression and speed-up: against {report.reference}; p: BLEU against {report.baseline}; "
-        f"weights: {weights}; {report.settings}{told}"
+        f"weights: {weights}; {report.settings}{cut}"
     )

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from wd.artifacts import local_folder
 from wd.config import DecodingConfig
 from wd.config.names import check_alias
 from wd.errors import RegistryError
+from wd.places import local_folder
 from wd.registry.packaging import default_uri, log_model
 from wd.tracking import check_reachable, connect
 
@@ -75,8 +75,8 @@ class Registry:
             if known:
                 return known[-1]
             uri = log_model(self.uri, folder, run_id, decoding)
-            told = {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
-            return self._add_version(name, uri, {ARTIFACT_TAG: artifact, **told})
+            texts = {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
+            return self._add_version(name, uri, {ARTIFACT_TAG: artifact, **texts})
         except MlflowException as error:
             raise RegistryError(f"{name} cannot be registered at {self.uri}: {error}") from None
 
