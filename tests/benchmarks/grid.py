@@ -65,7 +65,7 @@ def _short(updates: int | None) -> dict[str, Any]:
 def _figures(base: Recipe, changes: Mapping[str, Any]) -> list[float]:
     """Return loss after phases 1 and 2, then BLEU."""
     with Run(overridden(base, changes)) as run:
-        phases = [stage(run).metrics["validation"] for stage in (generator, student)]
+        phases = [one.metrics["validation"] for one in (generator(run), student(run, "wd"))]
     return [phase[name] for name in FIGURES for phase in phases]
 
 
