@@ -245,6 +245,18 @@ def test_only_a_checkpoint_from_the_same_data_is_gone_on_from(
     assert "going on from update 4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("role", ["train", "held-out text"])
+def test_only_a_result_from_the_same_data_counts(
+    job: Job, held_out: HeldOut, tmp_path: Path, role: str
+) -> None:
+    one = job("one", updates=4)
+    found = run(one)
+    same, other = (with_data(one, held_out, tmp_path / name) for name in ("same", "other"))
+    assert result_of(same) == found
+    with pytest.raises(ArtifactError, match="the result of another run"):
+        result_of(changed(other, role))
+
+
 def with_data(job: TrainingJob, held_out: HeldOut, folder: Path) -> TrainingJob:
     """Return the job with copies of its data below a folder."""
     shutil.copytree(held_out.shards.parent, folder / "shards")
