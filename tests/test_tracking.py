@@ -136,7 +136,7 @@ def test_training_goes_on_without_the_server(
 
         with pytest.raises(TrackingError, match=uri):  # the run's end is not tracked either
             track()
-    found = result_of(job("one"))
+    found = result_of(job("one", "generator"))
     assert found is not None
     assert [each["update"] for each in found.figures["history"]] == [4, 8, 12]
     assert f"not tracked: tracking.uri {uri}" in capfd.readouterr().err
