@@ -122,6 +122,7 @@ def test_training_goes_on_without_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    task = job("one", "generator")
     with mlflow_server(tmp_path) as (uri, process):
         recipe = RECIPE.model_copy(update={"tracking": TrackingConfig(uri=uri)})
 
@@ -131,12 +132,11 @@ def test_training_goes_on_without_the_server(
 
         def track() -> None:
             with open_tracker(recipe, tmp_path) as run:
-                task = replace(job("one", "generator"), tracker=run.handle())
-                run_job(task, World(), validated)
+                run_job(replace(task, tracker=run.handle()), World(), validated)
 
         with pytest.raises(TrackingError, match=uri):  # the run's end is not tracked either
             track()
-    found = result_of(job("one", "generator"))
+    found = result_of(task)
     assert found is not None
     assert [each["update"] for each in found.figures["history"]] == [4, 8, 12]
     assert f"not tracked: tracking.uri {uri}" in capfd.readouterr().err
