@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from wd.errors import ArtifactError
-from wd.files import parse_json, read_small, sha256
+from wd.files import known_sha256, parse_json, read_small, sha256
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 64_000_000
@@ -94,10 +94,10 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 def digests(paths: Iterable[Path]) -> list[str]:
     """Return the SHA-256 of each file, from the manifest of the artifact that it lies in.
 
-    A file that no manifest knows, or knows with another size, is read.
+    A file that no manifest knows, or knows with another size, is read, but once a process.
     """
     read_once = cache(_described)
-    return [_recorded_digest(path, read_once) or sha256(path) for path in paths]
+    return [_recorded_digest(path, read_once) or known_sha256(path) for path in paths]
 
 
 def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = True) -> list[str]:
