@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from wd.config import TrainingConfig
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
+from wd.model.paths import takes_gpu_path
 from wd.model.transformer import Transformer
 from wd.training.averaging import MovingAverage
 from wd.training.memory import keep_freed_memory
@@ -171,7 +172,12 @@ class GeneratorTrainee(Trainee):
         return total
 
     def lookups(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Return the rows read of each table that serves for nothing but looking up."""
+        """Return the rows read of each table that serves for nothing but looking up.
+
+        On a GPU none are told: to find them out waits for the device, and changes shapes.
+        """
+        if takes_gpu_path(next(self.module.parameters())):
+            return {}
         tied = self.module.student.tied_embeddings
         ids = {}
         if tied != "all":
