@@ -25,6 +25,8 @@ from wd.model.paths import gpu_paths
 from wd.training.world import World
 
 NARROW = ("d_model", 32), ("feed_forward", 64), ("heads", 4)
+FREE = {"aten::detach", "aten::_unsafe_view", "aten::empty", "aten::empty_like"}
+"""Views by another name, and memory that is only set apart."""
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::_unique2", "aten::unique_dim"}
 """Operations whose result the host waits for."""
 
@@ -40,7 +42,7 @@ class Launches(TorchDispatchMode):
         self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Count one and do it."""
-        if not operation.is_view and operation._schema.name not in ("aten::detach",):
+        if not operation.is_view and operation._schema.name not in FREE:
             self.counts[operation._schema.name] += 1
         return operation(*args, **kwargs or {})
 

@@ -141,7 +141,7 @@ def test_the_order_of_the_maps_changes_nothing(build: Build, sharing: str, name:
     expected = generator.materialize()
     for part in generator.parts.values():
         if isinstance(part, Transformation):
-            part.input_first = not part.input_first
+            part._alone._first = "output" if part._alone._first == "input" else "input"
     for weight, value in generator.materialize().items():
         torch.testing.assert_close(value, expected[weight])
 

@@ -21,7 +21,7 @@ def made(
     with paths, torch.autocast("cpu", torch.bfloat16, enabled=rounded):
         student = generator()
     torch.manual_seed(5)
-    sum((each * torch.randn_like(each)).sum() for each in student.values()).backward()
+    sum((each * torch.randn_like(each)).sum() for _, each in sorted(student.items())).backward()
     gradients = {
         name: each.grad.clone()
         for name, each in generator.named_parameters()
@@ -46,7 +46,7 @@ def test_equals_one_by_one(
 def test_equals_one_by_one_in_bfloat16(build: Build) -> None:
     generator = build("small", maps="xavier")
     one_by_one, together = (made(generator, path, True) for path in (nullcontext(), gpu_paths()))
-    torch.testing.assert_close(together[0], one_by_one[0], rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(together[0], one_by_one[0], rtol=1e-2, atol=5e-3)
     for name, gradient in one_by_one[1].items():
         error = (together[1][name] - gradient).norm() / gradient.norm()
         assert error < 0.01, name

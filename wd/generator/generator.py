@@ -60,7 +60,7 @@ class ParameterGenerator(nn.Module):
             else:
                 part = Direct([fresh[name] for name in each.student])
             self.parts[each.key] = part
-        self._together = Together(self.classes, list(self.parts.values()))
+        self._together = Together(self.classes, self.parts.values(), self.maps.by_key())
 
     def materialize(self, looked_up: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return the student's weights, named as in its state dict; differentiable.

@@ -61,14 +61,21 @@ class LayerMap(nn.Module):
 
 def mixing_matrices(maps: Mapping[str, LayerMap]) -> dict[str, Tensor]:
     """Return the mixing matrix [S, L] of every layer map; on a GPU, all in one product."""
-    if not maps or not takes_gpu_path(next(iter(maps.values())).mixes[0]):
+    if not maps:
+        return {}
+    device = next(iter(maps.values())).mixes[0].device
+    with torch.autocast(device.type, enabled=False):
+        return _mixing_matrices(maps)
+
+
+def _mixing_matrices(maps: Mapping[str, LayerMap]) -> dict[str, Tensor]:
+    if not takes_gpu_path(next(iter(maps.values())).mixes[0]):
         return {key: each() for key, each in maps.items()}
     mixes = [each.learned() for each in maps.values()]
     layouts = tuple(each.layout for each in maps.values())
     sizes = tuple(tuple(map(len, each)) for each in mixes)
     flat = torch.cat([mix for each in mixes for mix in each])
-    with torch.autocast(flat.device.type, enabled=False):
-        placed = flat @ _places(layouts, sizes, flat.device)
+    placed = flat @ _places(layouts, sizes, flat.dtype, flat.device)
     shapes = [(len(rows), layers) for rows, layers in layouts]
     parts = placed.split([rows * layers for rows, layers in shapes])
     return {key: part.view(shape) for key, part, shape in zip(maps, parts, shapes, strict=True)}
@@ -76,11 +83,14 @@ def mixing_matrices(maps: Mapping[str, LayerMap]) -> dict[str, Tensor]:
 
 @lru_cache(4)
 def _places(
-    layouts: tuple[Layout, ...], sizes: tuple[tuple[int, ...], ...], device: torch.device
+    layouts: tuple[Layout, ...],
+    sizes: tuple[tuple[int, ...], ...],
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
     """Return ones where an entry of the mixes [N] stands in the mixing matrices, [N, all S * L]."""
     total = sum(len(rows) * layers for rows, layers in layouts)
-    places = torch.zeros(sum(map(sum, sizes)), total)
+    places = torch.zeros(sum(map(sum, sizes)), total, dtype=dtype)
     entry, matrix = 0, 0
     for (rows, layers), own in zip(layouts, sizes, strict=True):
         starts = list(accumulate(own, initial=entry))

@@ -9,6 +9,8 @@ A vector is a matrix of one row, whose input map is its output map.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,28 +19,37 @@ from wd.generator.choices import MapKeys
 from wd.generator.maps import Maps
 
 
-def mapped(t_NLOI: Tensor, keys: Sequence[MapKeys], maps: Maps, *, input_first: bool) -> Tensor:
-    """Return T [N, S, o, i] of N classes' teacher instances; `keys` are each class's.
+Role = Literal["output", "input"]
 
-    Maps are linear, so their order is free: layers first, since a student has no more layers than
-    its teacher, then the width map that leaves less to multiply.
+
+def mapped(
+    t_NLOI: Tensor, keys: Sequence[MapKeys], maps: Maps, *, first: Role, runs: Sequence[int]
+) -> list[Tensor]:
+    """Return T of N classes' teacher instances, in runs of n classes: each [n, S, o, i].
+
+    `keys` are each class's. All have a layer map, or none; so with the `first` width map, and
+    within a run also with the other, whose shape may be another in the next run. Maps are linear,
+    so their order is free: layers come first, since a student has no more layers than its teacher.
     """
-    layers, inputs, outputs = (
-        _stacked([table[key] for key in found]) if None not in found else None
-        for table, found in (
-            (maps.layers, [each.layer for each in keys]),
-            (maps.widths, [each.input for each in keys]),
-            (maps.widths, [each.output for each in keys]),
-        )
-    )
-    t = t_NLOI if layers is None else mix_layers(layers, t_NLOI)
-    if inputs is not None and input_first:
-        t = _inputs_through(t, inputs)
-    if outputs is not None:
-        t = _outputs_through(t, outputs)
-    if inputs is not None and not input_first:
-        t = _inputs_through(t, inputs)
-    return t
+    t = t_NLOI
+    if keys[0].layer is not None:
+        t = mix_layers(_stacked([maps.layers[str(each.layer)] for each in keys]), t)
+    t = _through(t, keys, maps, first)
+    parts = t.split(list(runs)) if len(runs) > 1 else [t]
+    ends = accumulate(runs)
+    second: Role = "input" if first == "output" else "output"
+    return [
+        _through(part, keys[end - len(part) : end], maps, second)
+        for part, end in zip(parts, ends, strict=True)
+    ]
+
+
+def _through(t: Tensor, keys: Sequence[MapKeys], maps: Maps, role: Role) -> Tensor:
+    """Map one axis of [n, S, ., .]; what has no map along it stays as it is."""
+    found = [maps.widths[key] for key in (getattr(each, role) for each in keys) if key is not None]
+    if not found:
+        return t
+    return (_inputs_through if role == "input" else _outputs_through)(t, _stacked(found))
 
 
 def mix_layers(mixing_NSL: Tensor, t_NLOI: Tensor) -> Tensor:
@@ -68,7 +79,10 @@ def _outputs_through(t_NSAR: Tensor, maps_NCAa: Tensor) -> Tensor:
         made = maps_NCAa.flatten(0, 1).transpose(1, 2) @ t_NSAR.flatten(0, 1)
         return made.unflatten(0, (-1, subsets))
     beside = t_NSAR.transpose(1, 2).flatten(2)
-    made = _product(maps_NCAa.squeeze(1).transpose(1, 2), beside)
+    if len(beside) > 1:  # so the maps' gradients lie in memory as the maps do
+        made = torch.bmm(beside.transpose(1, 2), maps_NCAa.squeeze(1)).transpose(1, 2)
+    else:
+        made = _product(maps_NCAa.squeeze(1).transpose(1, 2), beside)
     return made.unflatten(2, (subsets, -1)).transpose(1, 2)
 
 

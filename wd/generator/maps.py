@@ -76,6 +76,9 @@ class MapSet(nn.Module):
         self._learned = config.grouping.learned_maps
         self._per_subset = config.grouping.sharing == "subset"
         self.keys = {each.name: map_keys(each, config.grouping) for each in classes}
+        self._multiplied = {
+            key for each in classes if len(each.axes) == 2 for key in self.keys[each.name]
+        }
         self.layer_maps = nn.ModuleDict()
         self.width_maps = nn.ParameterDict()
         for each in classes:
@@ -94,11 +97,14 @@ class MapSet(nn.Module):
     def by_key(self) -> StepMaps:
         """Return the maps that transformations look up, rounded once for all that share them."""
         exact = Maps(mixing_matrices(self.layer_maps), dict(self.width_maps.items()))
-        both = rounded({
-                (kind, key): each
+        both = rounded(
+            {
+                (kind, key): maps[key]
                 for kind, maps in exact._asdict().items()
-                for key, each in maps.items()
-            })
+                for key in maps
+                if key in self._multiplied
+            }
+        )
         layers, widths = (
             {key: value for (kind, key), value in both.items() if kind == wanted}
             for wanted in Maps._fields

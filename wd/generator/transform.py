@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from wd.generator.choices import MapKeys
 from wd.generator.initialisation import gate, shift
-from wd.generator.mapping import mapped
+from wd.generator.mapping import Role, mapped
 from wd.generator.maps import StepMaps, product_dtype
 
 
@@ -47,13 +47,13 @@ class Transformation(nn.Module):
     def __init__(self, instances: Tensor, keys: MapKeys, maps: StepMaps) -> None:
         super().__init__()
         self.keys = keys
-        self.input_first = self._is_input_cheaper(maps)
         self.register_buffer("teacher", instances, persistent=False)
-        self._alone = Alike([self])
+        self._alone = Alike([self], first="input" if self.input_gain(maps) >= 0 else "output")
 
     def mapped(self, maps: StepMaps, rows: Tensor | None = None) -> Tensor:
         """Return T: [S, o, i], or [S, o] for vectors, which no product rounds."""
-        return self._alone.mapped(maps, rows).squeeze(0)
+        (t,) = self._alone.mapped(maps, rows)
+        return t.squeeze(0)
 
     def forward(self, maps: StepMaps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """Return the student's S instances: [o, i], or [o] for vectors.
@@ -62,34 +62,43 @@ class Transformation(nn.Module):
         """
         return _instances(self.mapped(maps, rows).to(self.teacher.dtype))
 
-    def _is_input_cheaper(self, maps: StepMaps) -> bool:
-        """Whether the input map before the output map takes fewer multiplications."""
+    def input_gain(self, maps: StepMaps) -> int:
+        """Return how many multiplications the input map before the output map saves."""
         if self.keys.input is None or self.keys.output is None:
-            return True
+            return 0
         _, inputs, fewer_inputs = maps.exact.widths[self.keys.input].shape
         _, outputs, fewer_outputs = maps.exact.widths[self.keys.output].shape
         input_first = outputs * fewer_inputs * (inputs + fewer_outputs)
-        return input_first <= fewer_outputs * inputs * (outputs + fewer_inputs)
+        return fewer_outputs * inputs * (outputs + fewer_inputs) - input_first
 
 
 class Alike:
-    """Transformations of N classes that take the same steps between the same shapes."""
+    """Transformations of N classes that take the same steps, but perhaps for the last."""
 
-    def __init__(self, parts: Sequence[Transformation]) -> None:
-        self._parts = parts
+    def __init__(
+        self, parts: Sequence[Transformation], *, first: Role, runs: Sequence[int] = (1,)
+    ) -> None:
+        """Take parts whose teacher instances have one shape, and their `first` width maps too.
+
+        The other width maps' shapes agree in each of the `runs` of parts.
+        """
+        self._parts, self._first, self._runs = parts, first, runs
         self._taken: Tensor | None = None
 
-    def mapped(self, maps: StepMaps, rows: Tensor | None = None) -> Tensor:
-        """Return T of each: [N, S, o, i], or [N, S, o] for vectors, which no product rounds."""
-        keys, first = [part.keys for part in self._parts], self._parts[0]
-        if first.teacher.dim() == 3:
-            return mapped(
-                _rows(self._teacher(), rows), keys, maps.rounded, input_first=first.input_first
-            )
+    def mapped(self, maps: StepMaps, rows: Tensor | None = None) -> list[Tensor]:
+        """Return T of each, in runs of n parts: [n, S, o, i], or [n, S, o] of vectors.
+
+        No product rounds vectors.
+        """
+        keys, one = [part.keys for part in self._parts], self._parts[0]
+        if one.teacher.dim() == 3:
+            taken = _rows(self._teacher(), rows)
+            return mapped(taken, keys, maps.rounded, first=self._first, runs=self._runs)
         as_inputs = [MapKeys(layer=each.layer, input=each.output) for each in keys]
-        with torch.autocast(first.teacher.device.type, enabled=False):
-            t = mapped(self._teacher().unsqueeze(2), as_inputs, maps.exact, input_first=True)
-        return t.squeeze(2)
+        with torch.autocast(one.teacher.device.type, enabled=False):
+            row = self._teacher().unsqueeze(2)
+            made = mapped(row, as_inputs, maps.exact, first="input", runs=self._runs)
+        return [t.squeeze(2) for t in made]
 
     def _teacher(self) -> Tensor:
         """Return the teacher as products take it [N, L, ...], rounded once for all steps."""
@@ -131,7 +140,7 @@ class Gated(Transformation):
 
     def forward(self, maps: StepMaps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """See `Transformation.forward`."""
-        (made,) = gated([self], [self._alone.mapped(maps, rows)], rows)
+        (made,) = gated([self], [self.mapped(maps, rows)], rows)
         return made
 
 
@@ -140,7 +149,7 @@ def gated(
 ) -> list[Sequence[Tensor]]:
     """Return the S instances of each part: S = tanh(T) * W + B, for all of them at once.
 
-    `ts` hold the parts' T in their order, each [N, S, ...] of the next N parts. Either all parts
+    `ts` hold the parts' T in their order, each of one part [S, ...] or of several [n, S, ...]. Either all parts
     have a W, or none.
     """
     shifts = [_rows(part.shift, rows) for part in parts]

@@ -21,6 +21,7 @@ from wd.model.transformer import Transformer
 from wd.training.averaging import MovingAverage
 from wd.training.memory import keep_freed_memory
 from wd.training.objective import Objective
+from wd.training.rounding import multiplied, rounded
 from wd.training.schedule import learning_rate
 from wd.training.world import World, autocast
 
@@ -143,6 +144,7 @@ class GeneratorTrainee(Trainee):
     ) -> None:
         super().__init__(module, config, objective, world)
         self._student = Transformer(module.student, config.dropout).to(world.device).train()
+        self._multiplied = multiplied(self._student)
         self._forward = self._compiled(self._run)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
@@ -161,7 +163,8 @@ class GeneratorTrainee(Trainee):
         for batch in batches:
             batch = batch.to(self._device)
             with self.autocast():
-                loss = self._objective(self._student, partial(self._forward, weights), batch)
+                forward = partial(self._forward, self._rounded(weights))
+                loss = self._objective(self._student, forward, batch)
             (loss * scale).backward()
             total += loss.detach()
         if gather:
@@ -189,6 +192,13 @@ class GeneratorTrainee(Trainee):
             for name, read in ids.items()
         }
         return {name: each.to(self._device, non_blocking=True) for name, each in rows.items()}
+
+    def _rounded(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights as products take them, where rounding all at once pays."""
+        kind = self._device.type
+        if not (torch.is_autocast_enabled(kind) and takes_gpu_path(next(iter(weights.values())))):
+            return weights
+        return rounded(weights, self._multiplied, torch.get_autocast_dtype(kind))
 
     def _run(self, weights: dict[str, Tensor], *inputs: Tensor) -> Tensor:
         return functional_call(self._student, weights, inputs)
