@@ -11,7 +11,7 @@ from wd.generator.choices import map_keys
 from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
 from wd.generator.layer_map import LayerMap, mix_layers, mixing_matrices
-from wd.model.paths import takes_gpu_path
+from wd.model.paths import product_dtype, takes_gpu_path
 
 
 Key = TypeVar("Key", bound=Hashable)
@@ -33,12 +33,6 @@ class StepMaps(NamedTuple):
     """As products under autocast take them."""
     exact: Maps
     """In their own precision."""
-
-
-def product_dtype(tensor: Tensor) -> torch.dtype:
-    """Return what autocast would round a tensor to in a product, else its own dtype."""
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
 
 
 def rounded(tensors: Mapping[Key, Tensor]) -> dict[Key, Tensor]:

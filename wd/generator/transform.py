@@ -16,7 +16,8 @@ from torch.nn import functional
 from wd.generator.choices import MapKeys
 from wd.generator.initialisation import gate, shift
 from wd.generator.mapping import Role, mapped
-from wd.generator.maps import StepMaps, product_dtype
+from wd.generator.maps import StepMaps
+from wd.model.paths import product_dtype
 
 
 class Direct(nn.Module):
