@@ -73,4 +73,4 @@ def _objective(job: TrainingJob, world: World) -> Objective:
         assert job.teacher is not None
         teacher = load_transformer(job.teacher).to(world.device)
         guide = Guide(teacher, job.model, job.objective, job.grouping)
-    return Objective(job.config.label_smoothing, guide)
+    return Objective(job.config.label_smoothing, guide, job.config.compile)
