@@ -16,6 +16,7 @@ from wd.errors import ArtifactError
 from wd.files import sha256, whole
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import MovingAverage
+from wd.training.copies import Copies
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -75,13 +76,14 @@ class CheckpointFolder:
         only with the two newest. Waits for the checkpoint before, and raises what that raised.
         """
         self.wait()
-        tensors = {WEIGHTS: _copies(module.state_dict())}
-        tensors[OPTIMIZER] = _copies(_moments(module, optimizer))
+        tensors: dict[str, Mapping[str, Tensor]] = {WEIGHTS: module.state_dict()}
+        tensors[OPTIMIZER] = _moments(module, optimizer)
         if moving_average is not None:
-            tensors[MOVING_AVERAGE] = _copies(moving_average.weights)
+            tensors[MOVING_AVERAGE] = moving_average.weights
+        copies = Copies(tensors)
         state = json.dumps({"run": self._run, **asdict(progress)})
         self._pending = self._writer.submit(
-            self._write, progress.update, tensors, state, frozenset(keep)
+            self._write, progress.update, copies, state, frozenset(keep)
         )
 
     def wait(self) -> None:
@@ -148,11 +150,11 @@ class CheckpointFolder:
     def _write(
         self,
         update: int,
-        tensors: Mapping[str, Mapping[str, Tensor]],
+        copies: Copies,
         state: str,
         keep: frozenset[int],
     ) -> None:
-        final = self._folder(update)
+        final, tensors = self._folder(update), copies.ready()
         with whole(final) as partial:
             partial.mkdir(parents=True)
             for name, values in tensors.items():
@@ -174,11 +176,6 @@ class CheckpointFolder:
 
     def _all(self) -> list[Path]:
         return sorted(self._path.glob("update-*"))
-
-
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU, which go on changing with nothing."""
-    return {name: each.detach().to("cpu", copy=True) for name, each in tensors.items()}
 
 
 def _checked(folder: Path, name: str) -> Path:

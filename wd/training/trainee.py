@@ -2,10 +2,9 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +23,6 @@ from wd.training.objective import Objective
 from wd.training.rounding import multiplied, rounded
 from wd.training.schedule import learning_rate
 from wd.training.world import World, autocast
-
-Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
 class Trainee(ABC):
@@ -48,7 +45,9 @@ class Trainee(ABC):
         if world.size > 1:
             # Of a map that is held once, [1, I, O], the first stride has no meaning.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
-            self._shared = DistributedDataParallel(self.module, forward_sync_buffers=False)
+            self._shared = DistributedDataParallel(
+                self.module, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
 
     @abstractmethod
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
@@ -90,11 +89,16 @@ class Trainee(ABC):
         """Let the module have the weights that are to be published: its moving average, if any."""
         return self.moving_average.in_place() if self.moving_average else nullcontext()
 
-    def _compiled(self, function: Function) -> Function:
-        """Compile for any sentence length, if the config says so."""
-        if not self._config.compile:
-            return function
-        return cast("Function", torch.compile(function, dynamic=True))
+    def _compile(self, model: Transformer) -> None:
+        """Compile each layer for any sentence length, if the config says so.
+
+        Layers of a stack share the code: a few seconds for each stack, where a whole step takes
+        minutes.
+        """
+        if self._config.compile:
+            for stack in (model.encoder, model.decoder):
+                for layer in stack.layers:
+                    layer.compile(dynamic=True)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context for the forward pass, in the config's precision."""
@@ -110,7 +114,7 @@ class ModelTrainee(Trainee):
         self, module: Transformer, config: TrainingConfig, objective: Objective, world: World
     ) -> None:
         super().__init__(module, config, objective, world)
-        self._forward = self._compiled(self._shared)
+        self._compile(module)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`; workers exchange gradients once, with the last batch."""
@@ -120,7 +124,7 @@ class ModelTrainee(Trainee):
             ddp = self._shared if isinstance(self._shared, DistributedDataParallel) else None
             with ddp.no_sync() if ddp and left else nullcontext():
                 with self.autocast():
-                    loss = self._objective(self.module, self._forward, batch)
+                    loss = self._objective(self.module, self._shared, batch)
                 (loss * scale).backward()
             total += loss.detach()
         return total
@@ -145,7 +149,7 @@ class GeneratorTrainee(Trainee):
         super().__init__(module, config, objective, world)
         self._student = Transformer(module.student, config.dropout).to(world.device).train()
         self._multiplied = multiplied(self._student)
-        self._forward = self._compiled(self._run)
+        self._compile(self._student)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`.
@@ -163,7 +167,7 @@ class GeneratorTrainee(Trainee):
         for batch in batches:
             batch = batch.to(self._device)
             with self.autocast():
-                forward = partial(self._forward, self._rounded(weights))
+                forward = partial(self._run, self._rounded(weights))
                 loss = self._objective(self._student, forward, batch)
             (loss * scale).backward()
             total += loss.detach()
