@@ -4,8 +4,9 @@
 
 Runs forward and backward passes at the recipe's numbers of layers, but a few channels wide, on the
 CPU along a GPU's paths, and counts what torch dispatches: each operation that is no mere view is a
-launch or more. The optimiser is left out: it takes the same few launches for any model. Prints a
-table of fine-tuning and phase 1, and which operations are the most; the last line is JSON.
+launch or more. The optimiser is left out: it takes the same few launches for any model. Prints
+fine-tuning's and phase 1's counts and which operations are the most, then the bytes that the loss
+moves; the last line is JSON.
 """
 
 import json
@@ -77,7 +78,10 @@ def count(
             print(f"  {name:44}{counts['fine_tuning'][name]:6} + {extra}")
         for name, number in counts["fine_tuning"].most_common(top):
             print(f"  {name:44}{number:6}")
-    print(json.dumps({"recipe": base.name, "batches": batches} | told))
+    traffic = loss_bytes(base)
+    for way, bytes_ in traffic.items():
+        print(f"loss, {way}: {bytes_ / 1e3:,.0f} KB per target piece")
+    print(json.dumps({"recipe": base.name, "batches": batches, "loss_bytes": traffic} | told))
 
 
 def launches(recipe: Recipe, kind: str, batches: int) -> Counter[str]:

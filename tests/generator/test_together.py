@@ -49,7 +49,7 @@ def test_equals_one_by_one_in_bfloat16(build: Build) -> None:
     torch.testing.assert_close(together[0], one_by_one[0], rtol=1e-2, atol=5e-3)
     for name, gradient in one_by_one[1].items():
         error = (together[1][name] - gradient).norm() / gradient.norm()
-        assert error < 0.01, name
+        assert error < 0.03, name
 
 
 def test_forms_that_only_some_classes_have(build: Build) -> None:
