@@ -45,7 +45,7 @@ def evaluation(run: Run) -> Artifact:
         "evaluation",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation,
+            "evaluation": recipe.evaluation.identity,
             "languages": [recipe.source_language, recipe.target_language],
         },
         inputs={"corpus": text, **models},

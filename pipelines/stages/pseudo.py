@@ -49,7 +49,7 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config={"pseudo": recipe.pseudo},
+        config={"pseudo": recipe.pseudo.identity},
         inputs={"corpus": text, "teacher": model},
         build=build,
     )

@@ -69,7 +69,7 @@ def ladder(
         "ladder",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation,
+            "evaluation": recipe.evaluation.identity,
             "languages": [recipe.source_language, recipe.target_language],
             "students": shapes,
             "rungs": [rung.name for rung in rungs],

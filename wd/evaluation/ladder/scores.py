@@ -80,7 +80,7 @@ def climb(
         source_language=test.source_language,
         target_language=test.target_language,
         sentences=len(test.sources),
-        decoding=config,
+        decoding=config.on(measured["device"]),
         device=measured["device"],
         threads=measured["threads"],
         seeds=tuple(dict.fromkeys(one.seed for one in entrants)),
