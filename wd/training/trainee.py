@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from inspect import signature
 from typing import TypeVar, cast
 
 import torch
@@ -24,6 +25,12 @@ from wd.training.schedule import learning_rate
 from wd.training.world import World, autocast
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
+_SYNC_BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in signature(DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
+"""What torch calls the exchange of buffers at every forward pass: since 2.13, and before."""
 
 
 class Trainee(ABC):
@@ -46,7 +53,7 @@ class Trainee(ABC):
         if world.size > 1:
             # Of a map that is held once, [1, I, O], the first stride has no meaning.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
-            self._shared = DistributedDataParallel(self.module, forward_sync_buffers=False)
+            self._shared = DistributedDataParallel(self.module, **{_SYNC_BUFFERS: False})
 
     @abstractmethod
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
