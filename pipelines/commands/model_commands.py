@@ -80,12 +80,13 @@ def translate(
     batch_tokens: Annotated[
         int | None,
         typer.Option(
-            **_LIMITS["batch_tokens"], help="Pieces decoded at once; default: what suits the device."
+            **_LIMITS["batch_tokens"],
+            help="Pieces decoded at once; default: by the device.",
         ),
     ] = None,
     quantization: Annotated[
         ChosenQuantization,
-        typer.Option(help="How weights are held while decoding; auto: float16 on a GPU, else float32."),
+        typer.Option(help="How weights are held; auto: float16 on a GPU, else float32."),
     ] = _DECODING.quantization,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as fit.")] = 0,

@@ -205,7 +205,9 @@ def test_half_precision_is_for_gpus(path: Path, section: str, half: str) -> None
     for gpu in ("true", "auto"):
         recipe = load_recipe(path, [f"ray.gpu={gpu}", asked])
         assert getattr(recipe, section).quantization == half
-    with pytest.raises(ConfigError, match=rf"{section}\.quantization: {half} .* CPU.* ray\.gpu: true"):
+    with pytest.raises(
+        ConfigError, match=rf"{section}\.quantization: {half} .* CPU.* ray\.gpu: true"
+    ):
         load_recipe(path, ["ray.gpu=false", asked])
     for usable in ("auto", "float32", "int8"):
         load_recipe(path, ["ray.gpu=false", f"{section}.quantization={usable}"])

@@ -61,9 +61,7 @@ def test_a_gpu_that_translates_is_used_and_tried_once(
     machine: type[Pretended], model_folder: Path, sentences: list[str]
 ) -> None:
     for _ in range(2):
-        found = Translator.from_directory(
-            model_folder, device="auto", quantization="float32"
-        )
+        found = Translator.from_directory(model_folder, device="auto", quantization="float32")
         assert (found.device, found.threads) == ("cuda", 1)
     assert machine.asked == ["cuda"] * 3  # the trial, and two models
     here = Translator.from_directory(model_folder).translate(sentences, DecodingConfig(beam_size=1))

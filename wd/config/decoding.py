@@ -28,8 +28,8 @@ class DecodingConfig(Config):
     batch_tokens: Annotated[int, Field(ge=1, le=500_000)] | Literal["auto"] = "auto"
     """Source pieces that are decoded at once; `auto`: 4,096 on a CPU, 16,384 on a GPU."""
     quantization: ChosenQuantization = "auto"
-    """How weights are held while decoding; float16, bfloat16 and int8_float16 (int8 weights, float16
-    arithmetic) need a GPU. `auto`: float32 on a CPU, float16 on a GPU."""
+    """How weights are held while decoding; float16, bfloat16 and int8_float16 (weights in int8,
+    the rest in float16) need a GPU. `auto`: float32 on a CPU, float16 on a GPU."""
 
     def on(self, device: str) -> Self:
         """Return the settings with what `auto` stands for on a device, cpu or cuda."""

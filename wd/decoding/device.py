@@ -100,8 +100,6 @@ def _translate_a_line() -> None:
     for index, piece in ((UNK, "<unk>"), (BOS, "<s>"), (EOS, "</s>")):
         pieces[index] = piece
     with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
-        write_ctranslate2(
-            Path(folder), config, state, source_pieces=pieces, target_pieces=pieces
-        )
+        write_ctranslate2(Path(folder), config, state, source_pieces=pieces, target_pieces=pieces)
         engine = ctranslate2.Translator(folder, device="cuda")
         engine.translate_batch([[pieces[-1], pieces[EOS]]], beam_size=1, max_decoding_length=2)

@@ -94,8 +94,9 @@ class Translator:
         """Load a model directory.
 
         `device` is cpu, cuda or auto; `threads` 0 takes every CPU that the process may use.
-        `quantization` auto is float32 on a CPU and float16 on a GPU. Raises ArtifactError for a folder that is no whole model, ConfigError for a device or a
-        quantization that this machine does not have.
+        `quantization` auto is float32 on a CPU and float16 on a GPU. Raises ArtifactError for a
+        folder that is no whole model, ConfigError for a device or a quantization that this
+        machine does not have.
         """
         config, state = load_model(folder)
         tokenizer = Tokenizer.load(folder)
