@@ -22,7 +22,7 @@ class Translating(Protocol[Result]):
 
 
 def translate_apart(work: Translating[Result], config: RayConfig, who: str) -> Result:
-    """Return what `work` returns, called in a process of the cluster's; without workers in this one.
+    """Return what `work` returns, called in a process of the cluster's, or here without workers.
 
     The driver may be on a machine that has no card, few CPUs, and other users. On the CPU the
     process gets `evaluation_cpus`, so by default a node to itself, and as many threads; on a GPU

@@ -52,7 +52,7 @@ def await_room(want: Want, who: str) -> None:
     gets what Ray's queue asks for, however long that takes. Any other has ten minutes for its
     nodes to join; what those are busy with is waited for without limit. Raises ClusterError.
     """
-    began = told = time.monotonic()
+    began, told = time.monotonic(), float("-inf")
     while room(want) < want.processes and not scales():
         now = time.monotonic()
         if is_own() or now - began > PATIENCE_SECONDS:

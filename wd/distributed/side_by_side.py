@@ -34,8 +34,8 @@ def side_by_side(
     A piece gets a training worker's CPUs (and threads) and its share of a GPU, if GPUs are used; it
     is called again, up to `config.max_failures` times, if its process is lost. Whatever a piece
     raises is raised here, after the others were interrupted and have ended. So it is after Ctrl-C
-    or SIGTERM, with KeyboardInterrupt. Raises UserError if processes are lost too often, ClusterError if the
-    cluster has no room for a single piece.
+    or SIGTERM, with KeyboardInterrupt. Raises UserError if processes are lost too often, and
+    ClusterError if the cluster has no room for a single piece and will have none.
     """
     ensure_ray(config)
     import ray
