@@ -76,8 +76,8 @@ def check_half_precision(recipe: Recipe) -> None:
     if asked and not uses_gpu(recipe.ray):
         raise ConfigError(
             f"{asked[0]}.quantization: {sections[asked[0]].quantization} does not run on a CPU, "
-            "and ray.gpu: auto finds no GPU; use auto, float32 or int8, or set ray.gpu: true to wait "
-            "for a GPU"
+            "and ray.gpu: auto finds no GPU; use auto, float32 or int8, or set ray.gpu: true to "
+            "wait for a GPU"
         )
 
 
