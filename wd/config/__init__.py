@@ -11,6 +11,7 @@ from wd.config.data import (
 from wd.config.decoding import (
     HALF_PRECISION,
     MAX_POSITIONS,
+    ChosenQuantization,
     DecodingConfig,
     EvaluationConfig,
     PseudoConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "HALF_PRECISION",
     "MAX_POSITIONS",
     "SPECIAL_PIECES",
+    "ChosenQuantization",
     "Config",
     "CorpusConfig",
     "DecodingConfig",

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,12 @@ from wd.training.objective import Objective
 from wd.training.rounding import multiplied, rounded
 from wd.training.schedule import learning_rate
 from wd.training.world import World, autocast
+
+_KNOWN = signature(DistributedDataParallel).parameters
+_NO_EXCHANGE: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False
+}
+"""Exchange no buffers at a forward pass, in the words of torch since 2.13, or of those before."""
 
 
 class Trainee(ABC):
@@ -46,7 +54,7 @@ class Trainee(ABC):
             # Of a map that is held once, [1, I, O], the first stride has no meaning.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
             self._shared = DistributedDataParallel(
-                self.module, forward_sync_buffers=False, gradient_as_bucket_view=True
+                self.module, gradient_as_bucket_view=True, **_NO_EXCHANGE
             )
 
     @abstractmethod
