@@ -16,6 +16,7 @@ from wd.errors import ArtifactError
 from wd.files import sha256, whole
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import MovingAverage
+from wd.training.sharding import gathered, placed
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -68,17 +69,21 @@ class CheckpointFolder:
         *,
         moving_average: MovingAverage | None = None,
         keep: Collection[int] = (),
+        rank: int = 0,
     ) -> None:
         """Copy the state, and write it in the background.
 
+        Where the module is spread over workers, all of them call this; rank 0 writes it whole.
         The two newest checkpoints stay, and those of the updates `keep`; the optimiser's state
         only with the two newest. Waits for the checkpoint before, and raises what that raised.
         """
         self.wait()
-        tensors = {WEIGHTS: _copies(module.state_dict())}
-        tensors[OPTIMIZER] = _copies(_moments(module, optimizer))
+        tensors = {WEIGHTS: _copies(module.state_dict(), rank)}
+        tensors[OPTIMIZER] = _copies(_moments(module, optimizer), rank)
         if moving_average is not None:
-            tensors[MOVING_AVERAGE] = _copies(moving_average.weights)
+            tensors[MOVING_AVERAGE] = _copies(moving_average.weights, rank)
+        if rank:
+            return
         state = json.dumps({"run": self._run, **asdict(progress)})
         self._pending = self._writer.submit(
             self._write, progress.update, tensors, state, frozenset(keep)
@@ -120,6 +125,8 @@ class CheckpointFolder:
                 warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
+            own = module.state_dict()
+            weights = {name: placed(each, own[name]) for name, each in weights.items()}
             module.load_state_dict(weights)
             _load_moments(module, optimizer, moments)
             if moving_average is not None:
@@ -176,9 +183,9 @@ class CheckpointFolder:
         return sorted(self._path.glob("update-*"))
 
 
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU, which go on changing with nothing."""
-    return {name: each.detach().to("cpu", copy=True) for name, each in tensors.items()}
+def _copies(tensors: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
+    """Return whole copies on the CPU, which go on changing with nothing."""
+    return gathered(tensors, rank=rank, copy=True)
 
 
 def _checked(folder: Path, name: str) -> Path:
@@ -208,4 +215,4 @@ def _load_moments(
         for key in ("step", "exp_avg", "exp_avg_sq"):
             if (value := moments.get(f"{key}/{name}")) is not None:  # None: it had no gradient yet
                 # A step count that is not on the parameter's device would stall a fused optimiser.
-                optimizer.state[parameter][key] = value.clone().to(parameter.device)
+                optimizer.state[parameter][key] = placed(value.clone(), parameter)

@@ -17,6 +17,7 @@ from wd.errors import ConfigError, UserError
 from wd.training.checkpoint import CheckpointFolder, Progress
 from wd.training.schedule import learning_rate
 from wd.training.selection import best_updates, exhausted, last_updates
+from wd.training.sharding import evened
 from wd.training.trainee import Trainee
 from wd.training.world import World
 
@@ -72,11 +73,15 @@ def train(
 
     def save() -> None:
         progress.seconds = earlier + time.monotonic() - began
-        if world.rank == 0:
+        if world.rank == 0 or trainee.spread:
             keep = {*last_updates(history, config), *best_updates(history, config)}
-            average = trainee.moving_average
             checkpoints.save(
-                progress, trainee.module, trainee.optimizer, moving_average=average, keep=keep
+                progress,
+                trainee.module,
+                trainee.optimizer,
+                moving_average=trainee.moving_average,
+                keep=keep,
+                rank=world.rank,
             )
 
     try:
@@ -179,6 +184,7 @@ class _Supply:
         config, world = self._config, self._world
         indices = self._reader.step(update, config.batches_per_update, config.seed)
         mine = [self._reader[index] for index in indices[world.rank :: world.size]]
+        mine = evened(mine, config, world)
         if world.device.type == "cuda":
             mine = [batch.pinned() for batch in mine]
         return mine, int(self._reader.tokens[indices].sum())

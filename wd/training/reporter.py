@@ -56,10 +56,13 @@ class Reporter:
 
     def validate(self, update: int) -> dict[str, Any]:
         """Validate what would be published; return the history's entry, on other ranks {}."""
-        if self._world.rank:
+        trainee, rank = self._trainee, self._world.rank
+        if rank:
+            if trainee.spread:  # what rank 0 validates takes all workers to gather
+                with trainee.averaged():
+                    trainee.weights()
             self._on_validation({})
             return {}
-        trainee = self._trainee
         with trainee.averaged():
             figures = self.measured(trainee.weights())
             if isinstance(trainee, GeneratorTrainee):

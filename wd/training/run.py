@@ -16,6 +16,7 @@ from wd.training.loop import Hooks, Wish, go_on, train
 from wd.training.objective import Guide, Objective
 from wd.training.publication import load_best
 from wd.training.reporter import OnValidation, Reporter
+from wd.training.sharding import is_sharded, shard
 from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee
 from wd.training.world import World
 
@@ -43,6 +44,7 @@ def run_job(
             wish=wish,
         )
         done = train(trainee, ShardReader(job.train), job.config, checkpoints, hooks, world)
+        trainee.gather()
         if world.rank:
             return
         figures = load_best(trainee, job.config, checkpoints, done.history, reporter)
@@ -64,6 +66,8 @@ def make_trainee(job: TrainingJob, world: World) -> Trainee:
     model = Transformer(job.model, job.config.dropout)
     if job.start is not None:
         model.load_state_dict(load_weights(job.start))
+    if is_sharded(job.config, world):
+        shard(model, world)
     return ModelTrainee(model, job.config, _objective(job, world), world)
 
 
@@ -71,6 +75,8 @@ def _objective(job: TrainingJob, world: World) -> Objective:
     guide = None
     if job.objective.needs_teacher:
         assert job.teacher is not None
-        teacher = load_transformer(job.teacher).to(world.device)
-        guide = Guide(teacher, job.model, job.objective, job.grouping)
+        teacher = load_transformer(job.teacher).requires_grad_(False)
+        if is_sharded(job.config, world):
+            shard(teacher, world)
+        guide = Guide(teacher.to(world.device), job.model, job.objective, job.grouping)
     return Objective(job.config.label_smoothing, guide)
