@@ -17,6 +17,7 @@ from wd.config import MAX_POSITIONS, DecodingConfig, ModelConfig, Quantization
 from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
+from wd.decoding.out_of_memory import memory_explained
 from wd.errors import ConfigError
 from wd.model.directory import load_model
 
@@ -126,14 +127,16 @@ class Translator:
             # loads; training goes on in this one.
             with ThreadPoolExecutor(1, "loading") as aside:
                 # One batch per thread beats one batch over all threads: models here are small.
-                engine = aside.submit(
+                loading = aside.submit(
                     ctranslate2.Translator,
                     folder,
                     device=device,
                     compute_type=quantization,
                     inter_threads=threads,
                     intra_threads=1,
-                ).result()
+                )
+                with memory_explained(device):
+                    engine = loading.result()
         return cls(config, engine, tokenizer, threads)
 
     def translate(self, lines: Sequence[str], settings: DecodingConfig) -> list[Hypothesis]:
@@ -142,23 +145,24 @@ class Translator:
         A blank line's translation is the line itself; any other has at least one piece, and at
         most `max_length`. A source longer than `MAX_POSITIONS` pieces is cut, with a warning.
         Lines are sorted by length and decoded in batches of at most `batch_tokens` source pieces.
-        The quantization is the loaded model's, whatever `settings` says.
+        The quantization is the loaded model's, whatever `settings` says. Raises DeviceMemoryError.
         """
         full = [index for index, line in enumerate(lines) if not is_blank(line)]
         source_ids = self._encoded([lines[index] for index in full])
         sources = [[self._source_pieces[piece] for piece in line] for line in source_ids]
-        results = self._engine.translate_batch(
-            sources,
-            beam_size=settings.beam_size,
-            length_penalty=settings.length_penalty,
-            min_decoding_length=1,
-            max_decoding_length=settings.max_length,
-            max_input_length=MAX_POSITIONS,
-            max_batch_size=self._budget(sources, settings.batch_tokens),
-            batch_type="tokens",
-            return_scores=True,
-            return_end_token=True,
-        )
+        with memory_explained(self.device, settings):
+            results = self._engine.translate_batch(
+                sources,
+                beam_size=settings.beam_size,
+                length_penalty=settings.length_penalty,
+                min_decoding_length=1,
+                max_decoding_length=settings.max_length,
+                max_input_length=MAX_POSITIONS,
+                max_batch_size=self._budget(sources, settings.batch_tokens),
+                batch_type="tokens",
+                return_scores=True,
+                return_end_token=True,
+            )
         ids = [[self._target_ids[piece] for piece in found.hypotheses[0]] for found in results]
         texts = self._tokenizer.decode_target(ids)
         hypotheses = [Hypothesis(line, 0.0, (), ()) for line in lines]

@@ -52,9 +52,9 @@ def state_distance(
 ) -> Tensor:
     """Return the distance per sentence [B], float32: the mean over positions and pairs of layers.
 
-    `inside_BP` is false at padding, which counts nothing; a sentence of nothing else is
-    at 0. Layers of one width are compared state
-    by state, layers of two by what their positions have in common.
+    `inside_BP` is false at padding, which counts nothing; a sentence of nothing else is at 0.
+    Layers of one width are compared state by state, layers of two by what their positions have in
+    common.
     """
     # Similarities lie between -1 and 1, and bfloat16 has only three digits for their differences.
     with torch.autocast(inside_BP.device.type, enabled=False):

@@ -15,6 +15,7 @@ from wd.config import TrainingConfig
 from wd.data.batches import Batch, ShardReader
 from wd.errors import ConfigError, UserError
 from wd.training.checkpoint import CheckpointFolder, Progress
+from wd.training.out_of_memory import memory_explained
 from wd.training.schedule import learning_rate
 from wd.training.selection import best_updates, exhausted, last_updates
 from wd.training.sharding import evened
@@ -61,7 +62,8 @@ def train(
     """Train until `config.updates` or no more progress, from the newest checkpoint if there is one.
 
     Raises ConfigError if there are fewer batches than workers, UserError if too many updates in a
-    row have no finite gradient or a validation's loss is not finite, Interrupted on a wish.
+    row have no finite gradient or a validation's loss is not finite, DeviceMemoryError if an update
+    does not fit, Interrupted on a wish.
     """
     check_share(config, world.size)
     progress = checkpoints.restore(trainee.module, trainee.optimizer, trainee.moving_average)
@@ -90,9 +92,10 @@ def train(
             batches, tokens = supply.take(progress.update)
             _fix_random_numbers(config.seed, progress.update, world.rank)
             # Workers' gradients are averaged; this makes them that of the mean loss per token.
-            loss = trainee.backward(batches, world.size / tokens)
-            progress.update = update = progress.update + 1
-            norm, skipped = trainee.step(update)
+            with memory_explained(config, world, batches):
+                loss = trainee.backward(batches, world.size / tokens)
+                progress.update = update = progress.update + 1
+                norm, skipped = trainee.step(update)
             meter.add(loss, tokens, norm, skipped)
             validates = update % config.validate_every == 0 or update == config.updates
             if validates or update % config.log_every == 0:

@@ -10,10 +10,12 @@ from wd.model.directory import load_model, load_transformer, load_weights
 from wd.model.transformer import Transformer
 from wd.tracking import attach, beside
 from wd.training.checkpoint import CheckpointFolder
+from wd.training.determinism import reproducible
 from wd.training.diagnosis import draw
 from wd.training.job import TrainingJob, leave_result
 from wd.training.loop import Hooks, Wish, go_on, train
 from wd.training.objective import Guide, Objective
+from wd.training.out_of_memory import memory_explained
 from wd.training.publication import load_best
 from wd.training.reporter import OnValidation, Reporter
 from wd.training.sharding import is_sharded, shard
@@ -33,7 +35,11 @@ def run_job(
     the loop's hook. Raises ArtifactError if the scratch folder is another job's, and what the loop
     raises.
     """
-    with beside(attach(job.tracker if world.rank == 0 else None)) as tracker:
+    with (
+        reproducible(job.config, world.device),
+        memory_explained(job.config, world),
+        beside(attach(job.tracker if world.rank == 0 else None)) as tracker,
+    ):
         trainee = make_trainee(job, world)
         reporter = Reporter(job, trainee, world, tracker, on_validation)
         checkpoints = CheckpointFolder(job.scratch / "checkpoints", job.fingerprint())
