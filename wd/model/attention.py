@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wd.model.paths import takes_gpu_path
+
 
 class Attention(nn.Module):
     """Attention whose queries and memory may differ in width.
@@ -51,7 +53,7 @@ def _project(x: Tensor, *maps: nn.Linear) -> tuple[Tensor, ...]:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    if q.is_cuda:
+    if takes_gpu_path(q):
         mask = None if bias is None else bias.to(q.dtype)
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     # On CPU the fused kernel loses to plain products at sentence lengths.

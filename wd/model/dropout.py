@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wd.model.paths import takes_gpu_path
+
 _LEVELS = 2**16
 
 
@@ -22,8 +24,10 @@ class Dropout(nn.Module):
         """Return a tensor of the shape and dtype of `x`."""
         if not self.training or not self.p:
             return x
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
             return functional.dropout(x, self.p)
+        if takes_gpu_path(x):  # what the library function takes there, by its name
+            return torch.native_dropout(x, self.p, True)[0]
         return x * _mask(x, round(self.p * _LEVELS))
 
 
