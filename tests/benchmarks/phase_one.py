@@ -121,7 +121,7 @@ class NaiveGenerator(nn.Module):
 
     def _instances(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each student instance's name and T."""
-        maps = self.maps.by_key()
+        maps = self.maps.by_key().rounded
         shared_by_none = any(len(width) > 1 for width in maps.widths.values())
         for each in self.classes:
             keys = self.maps.keys[each.name]
@@ -136,7 +136,7 @@ class NaiveGenerator(nn.Module):
                 if keys.layer is None:
                     (t,) = stacked
                 else:
-                    t = torch.stack(stacked, -1) @ maps.layers[keys.layer]()[subset, first:end]
+                    t = torch.stack(stacked, -1) @ maps.layers[keys.layer][subset, first:end]
                 yield each.student[subset], t
 
 

@@ -12,11 +12,12 @@ from wd.data.schema import PAD
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import WeightClass, subset_bounds
 from wd.generator.initialisation import gate, shift
-from wd.generator.maps import Maps
+from wd.generator.maps import Maps, StepMaps
 from wd.generator.transform import Elementwise, Transformation
 from wd.model.transformer import Transformer
 
 Build = Callable[..., ParameterGenerator]
+NO_MAPS = StepMaps(Maps({}, {}), Maps({}, {}))
 SHARING = ["class", "subset", "stack"]
 
 
@@ -42,9 +43,9 @@ class OneClass(nn.Module):
 
 def naive(generator: ParameterGenerator, each: WeightClass, teacher: Tensor, subset: int) -> Tensor:
     """Return T of one subset by section 3.2's steps in the paper's order, element by element."""
-    keys, maps = generator.maps.keys[each.name], generator.maps.by_key()
+    keys, maps = generator.maps.keys[each.name], generator.maps.by_key().exact
     first, end = subset_bounds(each.subsets)[subset]
-    mix = maps.layers[keys.layer]()[subset] if keys.layer else torch.ones(end)
+    mix = maps.layers[keys.layer][subset] if keys.layer else torch.ones(end)
     chosen = {
         name: maps.widths[key][min(subset, len(maps.widths[key]) - 1)] if key else None
         for name, key in (("output", keys.output), ("input", keys.input))
@@ -100,7 +101,7 @@ def test_without_maps_one_parameter_moves_as_gate_and_shift_do(
         return teacher.tanh() * w + b
 
     runs = [
-        (list(part.parameters()), lambda: torch.stack(list(part(Maps({}, {}, {}))))),
+        (list(part.parameters()), lambda: torch.stack(list(part(NO_MAPS)))),
         (separately, separate),
     ]
     start = separate().detach()
@@ -113,7 +114,7 @@ def test_without_maps_one_parameter_moves_as_gate_and_shift_do(
             optimizer.zero_grad()
             (make() - target).square().sum().backward()
             optimizer.step()
-    torch.testing.assert_close(torch.stack(list(part(Maps({}, {}, {})))), separate())
+    torch.testing.assert_close(torch.stack(list(part(NO_MAPS))), separate())
     assert not torch.allclose(separate(), start, atol=0.1)
     assert not torch.allclose(b, torch.zeros_like(b), atol=0.05)
 
@@ -140,7 +141,7 @@ def test_the_order_of_the_maps_changes_nothing(build: Build, sharing: str, name:
     expected = generator.materialize()
     for part in generator.parts.values():
         if isinstance(part, Transformation):
-            part._input_first = not part._input_first
+            part._alone._first = "output" if part._alone._first == "input" else "input"
     for weight, value in generator.materialize().items():
         torch.testing.assert_close(value, expected[weight])
 

@@ -29,9 +29,8 @@ def test_sizes_are_the_generators(build: Callable[..., ParameterGenerator], stud
             count = sum(one.numel() for one in own if one.requires_grad)
             assert own_parameters(each, grouping) == count
         sizes = {each.key: each.parameters for each in map_sizes(generator.classes, grouping)}
-        maps = generator.maps.by_key()
-        found = {key: width.numel() for key, width in maps.widths.items()}
-        for key, layer_map in maps.layers.items():
+        found = {key: width.numel() for key, width in generator.maps.width_maps.items()}
+        for key, layer_map in generator.maps.layer_maps.items():
             found[key] = sum(one.numel() for one in layer_map.parameters())
         assert sizes == found
         held = dict(generator.named_buffers())

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from wd.config.decoding import MAX_POSITIONS
 from wd.config.shapes import Config, Fraction, PositiveInt, Vocabulary
 
 SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")
@@ -139,5 +140,5 @@ class ShardsConfig(Config):
 
     batch_tokens: PositiveInt = 4096
     """A batch holds at most this many tokens per side, padding included."""
-    max_length: PositiveInt = 250
+    max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 250
     """Longer sentences (in pieces, end marker included) are left out of training."""

@@ -1,6 +1,6 @@
 """What a grouping chooses for each class: how it comes about, its maps, who shares them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wd.config import GroupingConfig, ModelConfig
 from wd.config.generation import Part
@@ -8,8 +8,7 @@ from wd.errors import ConfigError
 from wd.generator.grouping import WeightClass, weight_classes, weight_of
 
 
-@dataclass(frozen=True)
-class MapKeys:
+class MapKeys(NamedTuple):
     """Which maps a class goes through; None: none along that axis."""
 
     layer: str | None = None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from wd.generator.generator import ParameterGenerator
-from wd.generator.maps import Maps
+from wd.generator.maps import StepMaps
 from wd.generator.transform import Elementwise, Gated, rms
 
 SATURATED = 0.95
@@ -35,9 +35,9 @@ def class_figures(
 @torch.no_grad()
 def layer_mixes(generator: ParameterGenerator) -> dict[str, Tensor]:
     """Return class name -> how its teacher layers are mixed [S, L], of the classes with a map."""
-    maps, keys = generator.maps.by_key().layers, generator.maps.keys
+    maps, keys = generator.maps.by_key().exact.layers, generator.maps.keys
     return {
-        each.name: maps[key]().cpu()
+        each.name: maps[key].cpu()
         for each in generator.classes
         if (key := keys[each.name].layer) is not None
     }
@@ -61,7 +61,7 @@ def layer_shares(generator: ParameterGenerator) -> dict[str, Tensor]:
     return shares
 
 
-def _saturated(part: Gated, maps: Maps) -> float:
+def _saturated(part: Gated, maps: StepMaps) -> float:
     return float((part.squashed(maps).abs() > SATURATED).float().mean())
 
 

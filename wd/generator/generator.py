@@ -12,7 +12,9 @@ from wd.generator.grouping import WeightClass
 from wd.generator.layer_map import mix_layers
 from wd.generator.maps import MapSet, layer_map
 from wd.generator.threads import one_thread
+from wd.generator.together import Together
 from wd.generator.transform import Direct, Elementwise, Gated, Transformation
+from wd.model.paths import takes_gpu_path
 from wd.model.transformer import Transformer
 
 
@@ -58,6 +60,7 @@ class ParameterGenerator(nn.Module):
             else:
                 part = Direct([fresh[name] for name in each.student])
             self.parts[each.key] = part
+        self._together = Together(self.classes, self.parts.values(), self.maps.by_key())
 
     def materialize(self, looked_up: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return the student's weights, named as in its state dict; differentiable.
@@ -66,6 +69,8 @@ class ParameterGenerator(nn.Module):
         others hold is undefined.
         """
         maps, looked_up = self.maps.by_key(), looked_up or {}
+        if not looked_up and takes_gpu_path(next(self.parameters())):
+            return self._together.materialize(maps)
         student: dict[str, Tensor] = {}
         for each, part in zip(self.classes, self.parts.values(), strict=True):
             rows = looked_up.get(each.student[0])

@@ -1,7 +1,7 @@
 """All maps of a generator, each held once, whichever classes share it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +10,44 @@ from wd.config import GeneratorConfig, ModelConfig
 from wd.generator.choices import map_keys
 from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
-from wd.generator.layer_map import LayerMap, mix_layers
+from wd.generator.layer_map import LayerMap, mix_layers, mixing_matrices
+from wd.model.paths import product_dtype, takes_gpu_path
+
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Maps(NamedTuple):
     """The maps that transformations look up by key."""
 
-    layers: Mapping[str, Callable[[], Tensor]]
-    """Each returns a mixing matrix [S, L]."""
+    layers: Mapping[str, Tensor]
+    """Mixing matrices [S, L]."""
     widths: Mapping[str, Tensor]
-    """[C, teacher width, student width], rounded as products under autocast take them."""
-    exact: Mapping[str, Tensor]
-    """The same, not rounded."""
+    """[C, teacher width, student width]."""
 
 
-def product_dtype(tensor: Tensor) -> torch.dtype:
-    """Return what autocast would round a tensor to in a product, else its own dtype."""
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+class StepMaps(NamedTuple):
+    """The same maps twice."""
+
+    rounded: Maps
+    """As products under autocast take them."""
+    exact: Maps
+    """In their own precision."""
+
+
+def rounded(tensors: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
+    """Return float32 tensors as products take them; on a GPU in one operation for all of them."""
+    if not tensors:
+        return {}
+    dtype = product_dtype(next(iter(tensors.values())))
+    if dtype == next(iter(tensors.values())).dtype or not takes_gpu_path(next(iter(tensors.values()))):
+        return {key: each.to(dtype) for key, each in tensors.items()}
+    beside = torch.cat([each.flatten() for each in tensors.values()]).to(dtype)
+    parts = beside.split([each.numel() for each in tensors.values()])
+    return {
+        key: part.view(each.shape)
+        for (key, each), part in zip(tensors.items(), parts, strict=True)
+    }
 
 
 class MapSet(nn.Module):
@@ -50,6 +70,9 @@ class MapSet(nn.Module):
         self._learned = config.grouping.learned_maps
         self._per_subset = config.grouping.sharing == "subset"
         self.keys = {each.name: map_keys(each, config.grouping) for each in classes}
+        self._multiplied = {
+            key for each in classes if len(each.axes) == 2 for key in self.keys[each.name]
+        }
         self.layer_maps = nn.ModuleDict()
         self.width_maps = nn.ParameterDict()
         for each in classes:
@@ -65,11 +88,22 @@ class MapSet(nn.Module):
         for each in classes:
             self._add_width_maps(each, start)
 
-    def by_key(self) -> Maps:
+    def by_key(self) -> StepMaps:
         """Return the maps that transformations look up, rounded once for all that share them."""
-        exact = dict(self.width_maps.items())
-        widths = {key: maps.to(product_dtype(maps)) for key, maps in exact.items()}
-        return Maps(dict(self.layer_maps.items()), widths, exact)
+        exact = Maps(mixing_matrices(self.layer_maps), dict(self.width_maps.items()))
+        both = rounded(
+            {
+                (kind, key): maps[key]
+                for kind, maps in exact._asdict().items()
+                for key in maps
+                if key in self._multiplied
+            }
+        )
+        layers, widths = (
+            {key: value for (kind, key), value in both.items() if kind == wanted}
+            for wanted in Maps._fields
+        )
+        return StepMaps(Maps(layers, widths), exact)
 
     def _add_width_maps(self, each: WeightClass, start: WidthStart) -> None:
         keys = self.keys[each.name]

@@ -1,8 +1,7 @@
-"""From teacher instances to student instances, one class at a time.
+"""From teacher instances to student instances, class by class, or several classes at once.
 
-Lin et al. 2021, section 3.2, equations 2 to 4. Axes, teacher's in capitals, student's in lower
-case: L teacher layers, S student layers (= subsets), O, o output width, I, i input width,
-C copies of a map: 1 if the subsets share it, else S.
+Lin et al. 2021, section 3.2, equation 4. Axes, teacher's in capitals, student's in lower case:
+L teacher layers, S student layers (= subsets), O, o output width, I, i input width.
 
 Of a table [1, V, width] (one instance, V pieces) a part makes only the rows that it is asked for,
 as [1, R, width]: an optimiser step looks up a small share of a vocabulary.
@@ -16,8 +15,9 @@ from torch.nn import functional
 
 from wd.generator.choices import MapKeys
 from wd.generator.initialisation import gate, shift
-from wd.generator.layer_map import mix_layers
-from wd.generator.maps import Maps, product_dtype
+from wd.generator.mapping import Role, mapped
+from wd.generator.maps import StepMaps
+from wd.model.paths import product_dtype
 
 
 class Direct(nn.Module):
@@ -30,7 +30,7 @@ class Direct(nn.Module):
         super().__init__()
         self.weights = nn.ParameterList(each.clone() for each in instances)
 
-    def forward(self, maps: Maps) -> Sequence[Tensor]:
+    def forward(self, maps: StepMaps) -> Sequence[Tensor]:
         """Return the student's S instances; no map is used."""
         return list(self.weights)
 
@@ -39,91 +39,77 @@ class Transformation(nn.Module):
     """S = T, the teacher's subset mapped to the student's shape.
 
     The class's frozen instances [L, O, I] (or [L, O] for vectors) are a buffer that is in no
-    checkpoint. Maps are linear, so their order is free and chosen once: layers first, since a
-    student has no more layers than its teacher, then the width map that leaves less to multiply.
+    checkpoint.
     """
 
     makes_rows = True
     teacher: Tensor
 
-    def __init__(self, instances: Tensor, keys: MapKeys, maps: Maps) -> None:
+    def __init__(self, instances: Tensor, keys: MapKeys, maps: StepMaps) -> None:
         super().__init__()
-        self._keys = keys
-        self._input_first = self._is_input_cheaper(maps)
-        self._rounded: Tensor | None = None
+        self.keys = keys
         self.register_buffer("teacher", instances, persistent=False)
+        self._alone = Alike([self], first="input" if self.input_gain(maps) >= 0 else "output")
 
-    def mapped(self, maps: Maps, rows: Tensor | None = None) -> Tensor:
+    def mapped(self, maps: StepMaps, rows: Tensor | None = None) -> Tensor:
         """Return T: [S, o, i], or [S, o] for vectors, which no product rounds."""
-        if self.teacher.dim() == 2:
-            with torch.autocast(self.teacher.device.type, enabled=False):
-                return self._mapped_vectors(maps)
-        t, keys = _rows(self._multiplied(), rows), self._keys
-        if keys.layer is not None:
-            t = mix_layers(maps.layers[keys.layer](), t)
-        if keys.input is not None and self._input_first:
-            t = _through(t, maps.widths[keys.input])
-        if keys.output is not None:
-            t = _outputs_through(t, maps.widths[keys.output])
-        if keys.input is not None and not self._input_first:
-            t = _through(t, maps.widths[keys.input])
-        return t
+        (t,) = self._alone.mapped(maps, rows)
+        return t.squeeze(0)
 
-    def forward(self, maps: Maps, rows: Tensor | None = None) -> Sequence[Tensor]:
+    def forward(self, maps: StepMaps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """Return the student's S instances: [o, i], or [o] for vectors.
 
         They have the teacher's precision also where autocast rounds the maps' products.
         """
-        return _apart(self.mapped(maps, rows).to(self.teacher.dtype))
+        return _instances(self.mapped(maps, rows).to(self.teacher.dtype))
 
-    def _mapped_vectors(self, maps: Maps) -> Tensor:
-        t, keys = self.teacher, self._keys
-        if keys.layer is not None:
-            t = mix_layers(maps.layers[keys.layer](), t)
-        if keys.output is None:
-            return t
-        return _through(t[:, None], maps.exact[keys.output])[:, 0]
-
-    def _multiplied(self) -> Tensor:
-        """Return the teacher as products take it, rounded once for all steps."""
-        dtype = product_dtype(self.teacher)
-        if dtype == self.teacher.dtype:
-            return self.teacher
-        taken = self.teacher.device, dtype
-        if self._rounded is None or (self._rounded.device, self._rounded.dtype) != taken:
-            self._rounded = self.teacher.to(dtype)
-        return self._rounded
-
-    def _is_input_cheaper(self, maps: Maps) -> bool:
-        """Whether the input map before the output map takes fewer multiplications."""
-        if self._keys.input is None or self._keys.output is None:
-            return True
-        _, inputs, fewer_inputs = maps.widths[self._keys.input].shape
-        _, outputs, fewer_outputs = maps.widths[self._keys.output].shape
+    def input_gain(self, maps: StepMaps) -> int:
+        """Return how many multiplications the input map before the output map saves."""
+        if self.keys.input is None or self.keys.output is None:
+            return 0
+        _, inputs, fewer_inputs = maps.exact.widths[self.keys.input].shape
+        _, outputs, fewer_outputs = maps.exact.widths[self.keys.output].shape
         input_first = outputs * fewer_inputs * (inputs + fewer_outputs)
-        return input_first <= fewer_outputs * inputs * (outputs + fewer_inputs)
+        return fewer_outputs * inputs * (outputs + fewer_inputs) - input_first
 
 
-def _through(t: Tensor, maps: Tensor) -> Tensor:
-    """Map the last axis: [S, R, A] through [C, A, a] to [S, R, a].
+class Alike:
+    """Transformations of N classes that take the same steps, but perhaps for the last."""
 
-    A shared map takes one plain product: batched ones are several times slower in their backward
-    pass through a vocabulary's rows, and the gradient of `maps[0]` would be filled and copied.
-    """
-    if len(maps) > 1:
-        return t @ maps
-    return (t.flatten(0, 1) @ maps.squeeze(0)).unflatten(0, t.shape[:2])
+    def __init__(
+        self, parts: Sequence[Transformation], *, first: Role, runs: Sequence[int] = (1,)
+    ) -> None:
+        """Take parts whose teacher instances have one shape, and their `first` width maps too.
 
+        The other width maps' shapes agree in each of the `runs` of parts.
+        """
+        self._parts, self._first, self._runs = parts, first, runs
+        self._taken: Tensor | None = None
 
-def _outputs_through(t: Tensor, maps: Tensor) -> Tensor:
-    """Map the outputs: [S, O, R] through [C, O, o] to [S, o, R], as `_through` does.
+    def mapped(self, maps: StepMaps, rows: Tensor | None = None) -> list[Tensor]:
+        """Return T of each, in runs of n parts: [n, S, o, i], or [n, S, o] of vectors.
 
-    Subsets lie side by side for a shared map, so that rows are copied and nothing is transposed.
-    """
-    if len(maps) > 1:
-        return maps.transpose(1, 2) @ t
-    beside = t.transpose(0, 1).flatten(1)
-    return (maps.squeeze(0).T @ beside).unflatten(1, (t.shape[0], t.shape[2])).transpose(0, 1)
+        No product rounds vectors.
+        """
+        keys, one = [part.keys for part in self._parts], self._parts[0]
+        if one.teacher.dim() == 3:
+            taken = _rows(self._teacher(), rows)
+            return mapped(taken, keys, maps.rounded, first=self._first, runs=self._runs)
+        as_inputs = [MapKeys(layer=each.layer, input=each.output) for each in keys]
+        with torch.autocast(one.teacher.device.type, enabled=False):
+            row = self._teacher().unsqueeze(2)
+            made = mapped(row, as_inputs, maps.exact, first="input", runs=self._runs)
+        return [t.squeeze(2) for t in made]
+
+    def _teacher(self) -> Tensor:
+        """Return the teacher as products take it [N, L, ...], rounded once for all steps."""
+        first = self._parts[0].teacher
+        dtype = product_dtype(first) if first.dim() == 3 else first.dtype
+        if len(self._parts) == 1 and dtype == first.dtype:
+            return first.unsqueeze(0)
+        if self._taken is None or (self._taken.device, self._taken.dtype) != (first.device, dtype):
+            self._taken = torch.stack([part.teacher.to(dtype) for part in self._parts])
+        return self._taken
 
 
 class Gated(Transformation):
@@ -133,7 +119,7 @@ class Gated(Transformation):
     """W; None: it is 1 and not learned."""
 
     def __init__(
-        self, instances: Tensor, keys: MapKeys, maps: Maps, start: str, *, learned_gate: bool
+        self, instances: Tensor, keys: MapKeys, maps: StepMaps, start: str, *, learned_gate: bool
     ) -> None:
         """Build on maps at their start; `start` says where W and B do.
 
@@ -149,16 +135,32 @@ class Gated(Transformation):
             self.gate = nn.Parameter(gate(t, start), requires_grad=learned_gate)
         self.shift = nn.Parameter(shift(t, start))
 
-    def squashed(self, maps: Maps) -> Tensor:
+    def squashed(self, maps: StepMaps) -> Tensor:
         """Return tanh(T), of the student's shape."""
         return self.mapped(maps).tanh()
 
-    def forward(self, maps: Maps, rows: Tensor | None = None) -> Sequence[Tensor]:
+    def forward(self, maps: StepMaps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """See `Transformation.forward`."""
-        squashed, shifts = self.mapped(maps, rows).tanh(), _rows(self.shift, rows)
-        if self.gate is None:
-            return _apart(shifts + squashed)
-        return _apart(torch.addcmul(shifts, squashed, _rows(self.gate, rows)))
+        (made,) = gated([self], [self.mapped(maps, rows)], rows)
+        return made
+
+
+def gated(
+    parts: Sequence[Gated], ts: Sequence[Tensor], rows: Tensor | None = None
+) -> list[Sequence[Tensor]]:
+    """Return the S instances of each part: S = tanh(T) * W + B, for all of them at once.
+
+    `ts` hold the parts' T in their order, each of one part [S, ...] or of several [n, S, ...]. Either all parts
+    have a W, or none.
+    """
+    shifts = [_rows(part.shift, rows) for part in parts]
+    gates = [_rows(part.gate, rows) for part in parts if part.gate is not None]
+    squashed = _beside(ts).tanh()
+    if gates:
+        made = torch.addcmul(_beside(shifts), squashed, _beside(gates))
+    else:
+        made = _beside(shifts) + squashed
+    return _apart(made, shifts)
 
 
 class Elementwise(Direct):
@@ -183,7 +185,7 @@ class Elementwise(Direct):
         self.register_buffer("scale", scale, persistent=False)
         self.makes_rows = learned_gate
 
-    def forward(self, maps: Maps, rows: Tensor | None = None) -> Sequence[Tensor]:
+    def forward(self, maps: StepMaps, rows: Tensor | None = None) -> Sequence[Tensor]:
         """Return the student's S instances; no map is used."""
         if self.scale is None:
             return super().forward(maps)
@@ -193,14 +195,38 @@ class Elementwise(Direct):
         return [scale[rows] * functional.embedding(rows, weight) for scale, weight in pairs]
 
 
-def _apart(stacked: Tensor) -> Sequence[Tensor]:
+def scaled(parts: Sequence[Elementwise]) -> list[Sequence[Tensor]]:
+    """Return the S instances of each part, all of which have a learned W, at once."""
+    scales = [part.scale for part in parts if part.scale is not None]
+    weights = [weight for part in parts for weight in part.weights]
+    return _apart(_beside(scales) * _beside(weights), scales)
+
+
+def _beside(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors' elements in one row; a single tensor as it is, which copies nothing."""
+    return torch.cat([each.flatten() for each in tensors]) if len(tensors) > 1 else tensors[0]
+
+
+def _apart(made: Tensor, like: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    """Return the instances [...] that lie side by side, as they stand in tensors [S, ...]."""
+    if len(like) == 1:
+        return [_instances(made.view(like[0].shape))]
+    sizes = [each[0].numel() for each in like for _ in each]
+    pieces = iter(made.split(sizes))
+    return [[next(pieces).view(each.shape[1:]) for _ in each] for each in like]
+
+
+def _instances(stacked: Tensor) -> Sequence[Tensor]:
     """Return [S, ...] apart; of a single one the gradient needs no copy to be stacked again."""
     return stacked.unbind() if len(stacked) > 1 else [stacked.squeeze(0)]
 
 
 def _rows(table: Tensor, rows: Tensor | None) -> Tensor:
-    """Return a table's rows [1, R, width], with a gradient that is fast to make."""
-    return table if rows is None else functional.embedding(rows, table.squeeze(0))[None]
+    """Return a table's rows [..., R, width], with a gradient that is fast to make."""
+    if rows is None:
+        return table
+    made = functional.embedding(rows, table.flatten(0, -2))
+    return made.unflatten(0, (*(1 for _ in table.shape[:-2]), -1))
 
 
 def rms(instances: Tensor) -> float:

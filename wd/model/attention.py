@@ -30,7 +30,8 @@ class Attention(nn.Module):
     def forward(self, x_BQE: Tensor, memory_BMF: Tensor, bias: Tensor | None) -> Tensor:
         """Attend from `x_BQE` to `memory_BMF`; `bias` (-inf where forbidden) is added to scores.
 
-        `bias` broadcasts to [B, H, Q, M]. Returns [B, Q, E].
+        `bias` broadcasts to [B, H, Q, M]; None: a position sees those up to its own, which takes a
+        kernel that needs no mask. Returns [B, Q, E].
         """
         if x_BQE is memory_BMF:
             q_BQE, k_BME, v_BME = _project(x_BQE, self.query, self.key, self.value)
@@ -53,11 +54,10 @@ def _project(x: Tensor, *maps: nn.Linear) -> tuple[Tensor, ...]:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    if takes_gpu_path(q):
-        mask = None if bias is None else bias.to(q.dtype)
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    if bias is None or takes_gpu_path(q):
+        return functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias, is_causal=bias is None
+        )
     # On CPU the fused kernel loses to plain products at sentence lengths.
-    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(2, 3))
-    if bias is not None:
-        scores = scores + bias
+    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(2, 3)) + bias
     return torch.matmul(scores.softmax(-1, dtype=torch.float32).to(v.dtype), v)

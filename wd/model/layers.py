@@ -79,8 +79,13 @@ class DecoderLayer(_Layer):
         self.feed_forward = FeedForward(shape, config.activation, biases=biases)
         self.feed_forward_norm = nn.LayerNorm(shape.d_model)
 
-    def forward(self, x_BTD: Tensor, memory_BSE: Tensor, causal: Tensor, padding: Tensor) -> Tensor:
-        """[B, T, D] -> [B, T, D]; `causal` [T, T] and `padding` [B, 1, 1, S] are additive."""
+    def forward(
+        self, x_BTD: Tensor, memory_BSE: Tensor, causal: Tensor | None, padding: Tensor
+    ) -> Tensor:
+        """[B, T, D] -> [B, T, D]; `causal` [T, T] and `padding` [B, 1, 1, S] are additive.
+
+        Without `causal` a kernel is used that sees to it.
+        """
         x_BTD = self._residual(
             x_BTD, self.self_attention_norm, lambda x: self.self_attention(x, x, causal)
         )

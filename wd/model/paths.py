@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 _forced = False
@@ -11,6 +12,12 @@ _forced = False
 def takes_gpu_path(tensor: Tensor) -> bool:
     """Whether to compute with a tensor as is fast on a GPU."""
     return _forced or tensor.is_cuda
+
+
+def product_dtype(tensor: Tensor) -> torch.dtype:
+    """Return what autocast would round a tensor to in a product, else its own dtype."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
 
 
 @contextmanager

@@ -6,10 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wd.config import ModelConfig, StackShape
+from wd.config import MAX_POSITIONS, ModelConfig, StackShape
 from wd.data.schema import PAD
 from wd.model.dropout import Dropout
 from wd.model.layers import DecoderLayer, EncoderLayer
+from wd.model.paths import product_dtype, takes_gpu_path
+
+ALIGNED = 8
+"""Rows of a bfloat16 matrix must begin at a multiple of 16 bytes for a GPU's fast kernels."""
 
 
 def sinusoidal_positions(length: int, d_model: int) -> Tensor:
@@ -33,13 +37,11 @@ class _Stack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(shape.d_model) if final_norm else None
-        self.register_buffer("_positions", torch.empty(0, shape.d_model), persistent=False)
+        positions_PE = sinusoidal_positions(MAX_POSITIONS, shape.d_model)
+        self.register_buffer("_positions", positions_PE, persistent=False)
 
     def embed(self, table: nn.Embedding, ids_BP: Tensor, dropout: nn.Module) -> Tensor:
         length, width = ids_BP.shape[1], table.weight.shape[1]
-        if self._positions.shape[0] < length:
-            table_PE = sinusoidal_positions(max(length, 256), width)
-            self._positions = table_PE.to(table.weight.device)
         return dropout(table(ids_BP) * math.sqrt(width) + self._positions[:length])
 
 
@@ -78,39 +80,56 @@ class Transformer(nn.Module):
 
     def forward(self, source_BS: Tensor, target_in_BT: Tensor) -> Tensor:
         """Return logits [B, T, V] for int64 piece ids; padding in the source is masked."""
-        return self.decode(target_in_BT, self.encode(source_BS), source_BS)
+        padding = self._padding_bias(source_BS)
+        return self._decode(target_in_BT, self._encode(source_BS, padding), padding)
 
     def encode(self, source_BS: Tensor) -> Tensor:
         """Return the encoder's output [B, S, E]."""
-        padding = _padding_bias(source_BS)
+        return self._encode(source_BS, self._padding_bias(source_BS))
+
+    def decode(self, target_in_BT: Tensor, memory_BSE: Tensor, source_BS: Tensor) -> Tensor:
+        """Return logits [B, T, V]; position t sees the target's positions up to t."""
+        return self._decode(target_in_BT, memory_BSE, self._padding_bias(source_BS))
+
+    def _encode(self, source_BS: Tensor, padding: Tensor) -> Tensor:
         x_BSE = self.encoder.embed(self.source_embedding, source_BS, self._dropout)
         for layer in self.encoder.layers:
             x_BSE = layer(x_BSE, padding)
         return x_BSE if self.encoder.norm is None else self.encoder.norm(x_BSE)
 
-    def decode(self, target_in_BT: Tensor, memory_BSE: Tensor, source_BS: Tensor) -> Tensor:
-        """Return logits [B, T, V]; position t sees the target's positions up to t."""
-        padding = _padding_bias(source_BS)
-        causal_TT = _causal_bias(target_in_BT.shape[1], target_in_BT.device)
+    def _decode(self, target_in_BT: Tensor, memory_BSE: Tensor, padding: Tensor) -> Tensor:
+        causal_TT = None
+        if not takes_gpu_path(target_in_BT):
+            causal_TT = _causal_bias(target_in_BT.shape[1], target_in_BT.device)
         table = self.target_embedding or self.source_embedding
         x_BTD = self.decoder.embed(table, target_in_BT, self._dropout)
         for layer in self.decoder.layers:
             x_BTD = layer(x_BTD, memory_BSE, causal_TT, padding)
         if self.decoder.norm is not None:
             x_BTD = self.decoder.norm(x_BTD)
-        return functional.linear(x_BTD, (self.output_projection or table).weight)
+        return _logits(x_BTD, (self.output_projection or table).weight)
+
+    def _padding_bias(self, ids_BS: Tensor) -> Tensor:
+        """0 where there is a token, -inf at padding: [B, 1, 1, S]; as products take it."""
+        dtype = product_dtype(self.source_embedding.weight)
+        bias = torch.zeros(ids_BS.shape, device=ids_BS.device)
+        bias = bias.masked_fill(ids_BS == PAD, -math.inf)[:, None, None]
+        return bias.to(dtype) if takes_gpu_path(ids_BS) else bias
+
+
+def _logits(x_BTD: Tensor, table_VD: Tensor) -> Tensor:
+    """Return logits [B, T, V]; on a GPU, the product of as many rows as its kernels like."""
+    missing = -len(table_VD) % ALIGNED
+    if not missing or not takes_gpu_path(x_BTD):
+        return functional.linear(x_BTD, table_VD)
+    padded = functional.pad(table_VD, (0, 0, 0, missing))
+    return functional.linear(x_BTD, padded)[..., : len(table_VD)]
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:
     embedding = nn.Embedding(vocabulary, width)
     nn.init.normal_(embedding.weight, std=width**-0.5)
     return embedding
-
-
-def _padding_bias(ids_BS: Tensor) -> Tensor:
-    """0 where there is a token, -inf at padding: [B, 1, 1, S]."""
-    bias = torch.zeros(ids_BS.shape, device=ids_BS.device)
-    return bias.masked_fill(ids_BS == PAD, -math.inf)[:, None, None]
 
 
 def _causal_bias(length: int, device: torch.device) -> Tensor:

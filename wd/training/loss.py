@@ -9,14 +9,21 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from wd.data.schema import PAD
+from wd.model.paths import takes_gpu_path
+from wd.training.lean_loss import LeanCrossEntropy, LeanDivergence
 
 
-def cross_entropy(logits_BTV: Tensor, target_BT: Tensor, label_smoothing: float) -> Tensor:
+def cross_entropy(
+    logits_BTV: Tensor, target_BT: Tensor, label_smoothing: float, *, compiled: bool = False
+) -> Tensor:
     """Return the sum over all target pieces (nats, float32); padding counts nothing.
 
-    Labels are smoothed as in Szegedy et al. 2016, section 7.
+    Labels are smoothed as in Szegedy et al. 2016, section 7. `compiled` has an effect on a GPU.
     """
-    return _CrossEntropy.apply(logits_BTV.flatten(0, 1), target_BT.flatten(), label_smoothing)
+    logits_NV, target_N = logits_BTV.flatten(0, 1), target_BT.flatten()
+    if takes_gpu_path(logits_NV):
+        return LeanCrossEntropy.apply(logits_NV, target_N, label_smoothing, compiled)
+    return _CrossEntropy.apply(logits_NV, target_N, label_smoothing)
 
 
 class _CrossEntropy(Function):
@@ -51,13 +58,21 @@ class _CrossEntropy(Function):
 
 
 def word_divergence(
-    logits_BTV: Tensor, teacher_BTV: Tensor, target_BT: Tensor, temperature: float
+    logits_BTV: Tensor,
+    teacher_BTV: Tensor,
+    target_BT: Tensor,
+    temperature: float,
+    *,
+    compiled: bool = False,
 ) -> Tensor:
     """Return T^2 KL(teacher || student) of logits / T, summed over all target pieces.
 
     Nats, float32. The square keeps the gradient's size as the temperature T changes (Hinton et
-    al. 2015, section 2). Padding counts nothing.
+    al. 2015, section 2). Padding counts nothing. `compiled` has an effect on a GPU.
     """
+    if takes_gpu_path(logits_BTV):
+        both = logits_BTV.flatten(0, 1), teacher_BTV.flatten(0, 1)
+        return LeanDivergence.apply(*both, target_BT.flatten() != PAD, temperature, compiled)
     student_BTV = (logits_BTV.float() / temperature).log_softmax(-1)
     goal_BTV = (teacher_BTV.float() / temperature).log_softmax(-1)
     each_BTV = functional.kl_div(student_BTV, goal_BTV, reduction="none", log_target=True)

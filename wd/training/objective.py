@@ -40,7 +40,9 @@ class Guide:
         if config.hidden_states:
             self._layers = counterparts(teacher.config, student, grouping)
 
-    def loss(self, logits_BTV: Tensor, states: States, batch: Batch) -> Tensor:
+    def loss(
+        self, logits_BTV: Tensor, states: States, batch: Batch, *, compiled: bool = False
+    ) -> Tensor:
         """Return how far a student's logits and states are from the teacher's, weighted.
 
         Summed over target pieces; of the states' distance, each piece has its sentence's.
@@ -50,7 +52,9 @@ class Guide:
         loss = torch.zeros((), device=logits_BTV.device)
         if self._config.word_kd:
             temperature = self._config.temperature
-            divergence = word_divergence(logits_BTV, goal_BTV, batch.target_BT, temperature)
+            divergence = word_divergence(
+                logits_BTV, goal_BTV, batch.target_BT, temperature, compiled=compiled
+            )
             loss = loss + self._config.word_kd * divergence
         inside = {"encoder": batch.source_BS != PAD, "decoder": batch.target_BT != PAD}
         pieces_B = inside["decoder"].sum(1)
@@ -67,6 +71,8 @@ class Objective:
 
     label_smoothing: float
     guide: Guide | None = None
+    compiled: bool = False
+    """Whether losses over the vocabulary are compiled where that pays."""
 
     def __call__(self, model: Transformer, forward: Forward, batch: Batch) -> Tensor:
         """Return the loss, summed over the target pieces of a batch (nats, float32).
@@ -75,8 +81,12 @@ class Objective:
         """
         if self.guide is None:
             logits_BTV = forward(batch.source_BS, batch.target_in_BT)
-            return cross_entropy(logits_BTV, batch.target_BT, self.label_smoothing)
+            return self._cross_entropy(logits_BTV, batch)
         with recorded(model) as states:
             logits_BTV = forward(batch.source_BS, batch.target_in_BT)
-        loss = cross_entropy(logits_BTV, batch.target_BT, self.label_smoothing)
-        return loss + self.guide.loss(logits_BTV, states, batch)
+        loss = self._cross_entropy(logits_BTV, batch)
+        return loss + self.guide.loss(logits_BTV, states, batch, compiled=self.compiled)
+
+    def _cross_entropy(self, logits_BTV: Tensor, batch: Batch) -> Tensor:
+        target_BT, smoothing = batch.target_BT, self.label_smoothing
+        return cross_entropy(logits_BTV, target_BT, smoothing, compiled=self.compiled)

@@ -85,4 +85,4 @@ def _objective(job: TrainingJob, world: World) -> Objective:
         if is_sharded(job.config, world):
             shard(teacher, world)
         guide = Guide(teacher.to(world.device), job.model, job.objective, job.grouping)
-    return Objective(job.config.label_smoothing, guide)
+    return Objective(job.config.label_smoothing, guide, job.config.compile)

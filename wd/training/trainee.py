@@ -16,10 +16,12 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from wd.config import TrainingConfig
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
+from wd.model.paths import takes_gpu_path
 from wd.model.transformer import Transformer
 from wd.training.averaging import MovingAverage
 from wd.training.memory import keep_freed_memory
 from wd.training.objective import Objective
+from wd.training.rounding import multiplied, rounded
 from wd.training.schedule import learning_rate
 from wd.training.sharding import gathered, is_spread, whole
 from wd.training.world import World, autocast
@@ -162,6 +164,7 @@ class GeneratorTrainee(Trainee):
     ) -> None:
         super().__init__(module, config, objective, world)
         self._student = Transformer(module.student, config.dropout).to(world.device).train()
+        self._multiplied = multiplied(self._student)
         self._forward = self._compiled(self._run)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
@@ -180,7 +183,8 @@ class GeneratorTrainee(Trainee):
         for batch in batches:
             batch = batch.to(self._device)
             with self.autocast():
-                loss = self._objective(self._student, partial(self._forward, weights), batch)
+                forward = partial(self._forward, self._rounded(weights))
+                loss = self._objective(self._student, forward, batch)
             (loss * scale).backward()
             total += loss.detach()
         if gather:
@@ -191,7 +195,12 @@ class GeneratorTrainee(Trainee):
         return total
 
     def lookups(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Return the rows read of each table that serves for nothing but looking up."""
+        """Return the rows read of each table that serves for nothing but looking up.
+
+        On a GPU none are told: to find them out waits for the device, and changes shapes.
+        """
+        if takes_gpu_path(next(self.module.parameters())):
+            return {}
         tied = self.module.student.tied_embeddings
         ids = {}
         if tied != "all":
@@ -203,6 +212,13 @@ class GeneratorTrainee(Trainee):
             for name, read in ids.items()
         }
         return {name: each.to(self._device, non_blocking=True) for name, each in rows.items()}
+
+    def _rounded(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights as products take them, where rounding all at once pays."""
+        kind = self._device.type
+        if not (torch.is_autocast_enabled(kind) and takes_gpu_path(next(iter(weights.values())))):
+            return weights
+        return rounded(weights, self._multiplied, torch.get_autocast_dtype(kind))
 
     def _run(self, weights: dict[str, Tensor], *inputs: Tensor) -> Tensor:
         return functional_call(self._student, weights, inputs)
