@@ -12,10 +12,12 @@ from wd.config import Method, ModelConfig, Recipe, TrainingConfig
 from wd.generator.choices import generable_classes
 from wd.generator.sizes import frozen_bytes, map_sizes, own_parameters
 from wd.model.memory import (
-    LOSS_PER_WORD,
-    WEIGHT_AND_GRADIENT,
+    DIVERGENCE_PER_WORD,
+    GENERATED,
+    LOSS_BLOCK,
     PieceBytes,
     gathered_bytes,
+    loss_block_bytes,
     piece_bytes,
     rounded_bytes,
     state_bytes,
@@ -57,9 +59,8 @@ class _Stage:
         own = piece_bytes(self.model)
         if self.guide is None:
             return own
-        return PieceBytes(
-            own.activations, own.loss + 2 * LOSS_PER_WORD * self.model.target_vocabulary
-        )
+        more = DIVERGENCE_PER_WORD * self.model.target_vocabulary
+        return PieceBytes(own.activations, own.loss + more)
 
     def fixed(self, shares: int) -> dict[str, int]:
         """Return what a card holds whatever its batch is, in bytes by kind.
@@ -72,6 +73,7 @@ class _Stage:
             self.parameters, averaged=averaged, shares=shares if spreads_model else 1
         )
         held["rounded weights"] = rounded_bytes(self.model)
+        held["loss, a block"] = loss_block_bytes(self.model, LOSS_BLOCK)
         if self.frozen:
             held["frozen and generated"] = self.frozen
         if spreads_model:
@@ -115,7 +117,7 @@ def _stages(recipe: Recipe) -> dict[str, _Stage]:
     classes = generable_classes(teacher, student, grouping)
     learned = sum(own_parameters(each, grouping) for each in classes)
     learned += sum(each.parameters for each in map_sizes(classes, grouping))
-    generated = frozen_bytes(classes, grouping) + WEIGHT_AND_GRADIENT * count
+    generated = frozen_bytes(classes, grouping) + GENERATED * count
 
     def fine_tuned(method: Method) -> _Stage:
         config = recipe.student_training(method)

@@ -14,9 +14,15 @@ FLOAT32, BFLOAT16, MASK = 4, 2, 1
 """Bytes of a number; a dropout mask has a byte for each."""
 WEIGHT_AND_GRADIENT, ADAM = 2 * FLOAT32, 2 * FLOAT32
 """Bytes per trained parameter: itself and its gradient; the two moments."""
-LOSS_PER_WORD = 10
-"""Bytes per target piece and word of the vocabulary when the loss's gradient is made: logits and
-their gradient in bfloat16 and float32 log-probabilities, and that gradient before it is rounded."""
+LOSS_PER_WORD = 3 * BFLOAT16
+"""Bytes per target piece and word of the vocabulary when the loss's gradient is made: logits, and
+their gradient in blocks of rows and joined."""
+DIVERGENCE_PER_WORD = BFLOAT16
+"""The same of the comparison with a teacher's logits, on top."""
+LOSS_BLOCK = 2**26
+"""So many numbers are in a block; four float32 copies of it exist at most."""
+GENERATED = 3 * FLOAT32
+"""Bytes per weight that a generator makes: itself, its gradient, and what both are made from."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,11 @@ def _feed_forward(stack: StackShape, config: ModelConfig) -> int:
     """Input, and what the activation puts out; GELU also keeps what it took in."""
     inner = 2 if config.activation == "gelu" else 1
     return BFLOAT16 * (stack.d_model + inner * stack.feed_forward)
+
+
+def loss_block_bytes(config: ModelConfig, pieces: int) -> int:
+    """Return what the loss of a batch takes whatever its size, beside what each piece takes."""
+    return 4 * FLOAT32 * min(LOSS_BLOCK, pieces * config.target_vocabulary)
 
 
 def rounded_bytes(config: ModelConfig) -> int:
