@@ -1,6 +1,8 @@
 """What a plan for a card must say."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -39,6 +41,20 @@ def test_settings_fit_and_leave_the_update(name: str, card: str) -> None:
         stages = plan_gpu(chosen, gpu(card))["stages"].values()
         assert all(stage["ddp"]["fits"] for stage in stages)
         assert all(stage["pieces_per_update"] == PUBLISHED for stage in stages)
+
+
+def test_the_page_s_settings_fit_what_it_says() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gpu.md").read_text("utf-8")
+    rows = re.findall(r"^\| \d+ \| (\d+) \| (\d+) \| (\d+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) >= 4
+    for workers, size, batches, *fitting in rows:
+        assert int(size) * int(batches) == PUBLISHED
+        assert int(batches) % int(workers) == 0
+        for card, told in zip(("h100", "rtx-4090"), fitting, strict=True):
+            for name in ("base", "big", "deep"):
+                stages = plan_gpu(recipe(f"wmt14-ende-{name}"), gpu(card))["stages"].values()
+                fits = all(int(size) <= each["ddp"]["largest_batch_tokens"] for each in stages)
+                assert fits == (name in told.split(", ")), (card, name, size)
 
 
 def test_what_is_too_large_does_not_fit() -> None:
