@@ -19,7 +19,7 @@ from wd.config.decoding import (
 from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import Method, Recipe, TeacherConfig
-from wd.config.running import RayConfig, RegistryConfig, TrackingConfig
+from wd.config.running import NOT_TRACKED, RayConfig, RegistryConfig, TrackingConfig
 from wd.config.shapes import (
     Config,
     ModelConfig,
@@ -34,6 +34,7 @@ __all__ = [
     "BYTE_PIECES",
     "HALF_PRECISION",
     "MAX_POSITIONS",
+    "NOT_TRACKED",
     "SPECIAL_PIECES",
     "Config",
     "CorpusConfig",

@@ -1,7 +1,6 @@
 """The decoding engine: CTranslate2 behind lines of text."""
 
 import logging
-import os
 import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.errors import ConfigError
+from wd.machine import usable_cpus
 from wd.model.directory import load_model
 
 # Smaller batches than this waste time; fewer per thread leave threads idle at the end.
@@ -112,7 +112,7 @@ class Translator:
         """Load a model that is in memory, say in the middle of its training; it is copied."""
         device = _checked_device(device, quantization)
         # A GPU decodes one batch at a time; its threads would only compete for it.
-        threads = 1 if device == "cuda" else threads or _usable_cpus()
+        threads = 1 if device == "cuda" else threads or usable_cpus()
         with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
             write_ctranslate2(
                 Path(folder),
@@ -191,13 +191,6 @@ class Translator:
         for index in too_long:
             ids[index] = [*ids[index][: MAX_POSITIONS - 1], EOS]
         return ids
-
-
-def _usable_cpus() -> int:
-    """Return how many CPUs this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _checked_device(device: str, quantization: Quantization) -> str:
