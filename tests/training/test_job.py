@@ -116,6 +116,24 @@ def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -
 
 
 @pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("update", [4, 8, 12])
+def test_a_validation_that_fails_costs_no_training(
+    job: Job, phase: str, update: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, whole = twins(job, phase, ema_decay=0.9, bleu_sentences=5)
+    killed_at(update, broken)  # by what it does with the validation's figures
+    assert [folder.name for folder in saved(broken)][-1] == f"update-{update:08d}"
+    validated: list[int] = []
+    run_job(broken, World(), lambda figures: validated.append(figures["update"]))
+    assert f"going on from update {update}\n" in capsys.readouterr().err
+    assert validated == list(range(update, 13, 4))
+    resumed, unbroken = result_of(broken), run(whole)
+    assert equal(resumed.module, unbroken.module)
+    assert equal(resumed.weights, unbroken.weights)
+    assert resumed.figures["history"] == unbroken.figures["history"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
 def test_translating_disturbs_neither_the_threads_nor_the_weights(
     job: Job, phase: str, two_threads: None
 ) -> None:
@@ -243,7 +261,7 @@ def test_only_a_checkpoint_from_the_same_data_is_gone_on_from(
     with pytest.raises(ArtifactError, match="a checkpoint of another run"):
         run(other)
     run(same)
-    assert "going on from update 4" in capsys.readouterr().err
+    assert "going on from update 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("role", ["train", "held-out text"])

@@ -11,6 +11,7 @@ from wd.config.data import (
 from wd.config.decoding import (
     HALF_PRECISION,
     MAX_POSITIONS,
+    ChosenQuantization,
     DecodingConfig,
     EvaluationConfig,
     PseudoConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "MAX_POSITIONS",
     "NOT_TRACKED",
     "SPECIAL_PIECES",
+    "ChosenQuantization",
     "Config",
     "CorpusConfig",
     "DecodingConfig",

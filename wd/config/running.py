@@ -1,6 +1,6 @@
 """Where a run works, is tracked and is registered: none of it changes what a model is."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -52,8 +52,15 @@ class RayConfig(Config):
     map_cpus: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """CPUs (and threads) of a data task or a decoding actor; without workers decoding takes all
     threads."""
-    gpu: bool = False
-    """One GPU per training worker and per decoding actor."""
+    evaluation_cpus: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """CPUs (and threads) of the task that translates and times the test set; default: all of the
+    largest node's, which it then has to itself."""
+    gpu: bool | Literal["auto"] = "auto"
+    """Whether training workers, decoding actors and trials compute on GPUs. `auto`: where the
+    cluster, or the machine, has one when the work begins; `true` waits for one on a cluster."""
+    gpus_per_worker: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """GPUs of each; fractions let small models share one. The workers of one training, if there are
+    several, have a whole one each: NCCL wants that."""
     max_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     """Restarts of a training run after lost workers."""
     object_store_memory: Annotated[int, Field(ge=78_643_200, le=10**15)] = 500_000_000
@@ -64,3 +71,8 @@ class RayConfig(Config):
         if self.workers and self.min_workers and self.min_workers > self.workers:
             raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
         return self
+
+    @property
+    def threads(self) -> int:
+        """Threads of a training worker."""
+        return max(1, int(self.cpus_per_worker))

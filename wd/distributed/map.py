@@ -3,13 +3,18 @@
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from wd import errors
 from wd.config import RayConfig
+from wd.distributed.accelerator import gpu_on_cluster, gpu_share
 from wd.distributed.here import map_here, map_with
 from wd.distributed.parts import Stats, Worker, is_done, make, remove_leftovers, stats_of
-from wd.distributed.runtime import ensure_ray, room
+from wd.distributed.resources import Want, await_room, room, scales, watched
+from wd.distributed.runtime import ensure_ray
+
+if TYPE_CHECKING:
+    from ray.data import ActorPoolStrategy
 
 
 def map_parts(
@@ -23,13 +28,14 @@ def map_parts(
     """Call `worker(part, out / part.name)` for every part; return its statistics in parts' order.
 
     With `actor_args`, `worker` is a class: every actor builds it once as `worker(*actor_args)`
-    and calls that (on a GPU of its own if `config.gpu`). Only `worker` opens the parts, so a
+    and calls that (with its share of a GPU, if GPUs are used). Only `worker` opens the parts, so a
     part may also be a mere name for some work. With `config.workers` 0 there is no Ray: the parts
     are made here, to the same bytes.
 
     A part appears in `out` when it is complete, its statistics in a hidden file beside it;
     parts that are there already are not made again, so a killed job goes on where it was.
-    `out` must be visible from every machine of the cluster. Raises the worker's UserError.
+    `out` must be visible from every machine of the cluster. Raises the worker's UserError, and
+    ClusterError if the cluster has no room and will have none.
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
@@ -54,23 +60,41 @@ def _run(
     ensure_ray(config)
     import ray
 
+    # A part may take hours, and so may a node to come.
+    ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1
     rows = ray.data.from_items(
         [{"part": str(part)} for part in todo], override_num_blocks=len(todo)
     )
     if actor_args is None:
-        results = rows.map(_Part(cast(Worker, worker), out), num_cpus=config.map_cpus)
+        want = Want(config.map_cpus, 0.0, "ray.map_cpus")
+        results = rows.map(_Part(cast(Worker, worker), out), num_cpus=want.cpus)
     else:
-        slots = min(len(todo), room(config.map_cpus, gpu=config.gpu, key="ray.map_cpus"))
+        gpus = gpu_share(config, gpu_on_cluster(config))
+        want = Want(config.map_cpus, gpus, "ray.map_cpus")
         results = rows.map(
             _PartInActor,
             fn_constructor_args=(worker, actor_args, out),
-            # One part in flight each: a second one would wait behind it while others idle.
-            compute=ray.data.ActorPoolStrategy(size=slots, max_tasks_in_flight_per_actor=1),
-            num_cpus=config.map_cpus,
-            num_gpus=1 if config.gpu else None,
+            compute=_pool(want, len(todo)),
+            num_cpus=want.cpus,
+            num_gpus=want.gpus or None,
         )
-    for failed in (row for row in results.take_all() if row["kind"]):
+    who = f"making {out.parent.name}/{out.name}"
+    await_room(want, who)
+    before = set(out.iterdir())
+    with watched(want, who, lambda: set(out.iterdir()) != before):
+        outcome = results.take_all()
+    for failed in (row for row in outcome if row["kind"]):
         raise errors.from_data(failed)
+
+
+def _pool(want: Want, parts: int) -> "ActorPoolStrategy":
+    """Return a pool of as many actors as there is room for, and more when nodes join."""
+    import ray
+
+    here = min(parts, max(1, room(want)))
+    sizes = {"min_size": 1, "initial_size": here, "max_size": parts} if scales() else {"size": here}
+    # One part in flight each: a second one would wait behind it while others idle.
+    return ray.data.ActorPoolStrategy(**sizes, max_tasks_in_flight_per_actor=1)
 
 
 class _Part:

@@ -46,24 +46,12 @@ def ensure_ray(config: RayConfig) -> None:
         _join(address)
 
 
-def room(cpus: float, *, gpu: bool, key: str) -> int:
-    """Return how many processes of so many CPUs (and a GPU) the cluster has room for.
-
-    Raises ClusterError, naming the recipe's `key`, if it has none.
-    """
+def is_own() -> bool:
+    """Tell whether this process started the cluster that it is on, which ends with it."""
     import ray
 
-    has = ray.cluster_resources()
-    slots = int(has.get("CPU", 0) / cpus)
-    if gpu:
-        slots = min(slots, int(has.get("GPU", 0)))
-    if slots < 1:
-        wanted = f"{cpus:g} CPUs" + (" and a GPU" if gpu else "")
-        raise ClusterError(
-            f"{key}, ray.gpu: a process wants {wanted}, the cluster has "
-            f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs in all"
-        )
-    return slots
+    node = ray._private.worker._global_node
+    return node is not None and bool(node.is_head())
 
 
 def prepare_ray(config: RayConfig) -> None:

@@ -79,7 +79,8 @@ def ladder(records: Records, options: Options) -> None:
     where = [f"{key}={value}" for key, value in places(options.data, root).items()]
     changes = json.loads((options.data / OVERRIDES).read_text("utf-8"))
     common = [str(options.data / RECIPE), *changes, *ALONE, *where]
-    on, off = f"ray.gpu={str(options.device == 'cuda').lower()}", "ray.gpu=false"
+    # A card is there; where CTranslate2 cannot use it, it decodes on the CPU.
+    on, off = "ray.gpu=auto" if options.device == "cuda" else "ray.gpu=false", "ray.gpu=false"
     methods = [word for method in METHODS for word in ("--method", method)]
     steps = (
         ("teacher", 40, ["teacher", *common, on]),
