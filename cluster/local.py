@@ -50,9 +50,9 @@ class LocalCluster:
     """http://HOST:PORT, for jobs."""
     token_path: Path
     """File with the token that every client must show."""
-    add_node: Callable[[], subprocess.Popen[bytes]]
+    add_node: Callable[..., subprocess.Popen[bytes]]
     """Starts one more worker node, the leader of a process group of its own; it stops with the
-    cluster, if not before."""
+    cluster, if not before. Takes further options of `ray start`, such as --num-gpus=1."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -95,7 +95,7 @@ def local_cluster(
             f"{HOST}:{ports[0]}",
             f"http://{HOST}:{ports[1]}",
             folder / "token",
-            lambda: start(f"--address={cluster.address}"),
+            lambda *options: start(f"--address={cluster.address}", *options),
         )
         cluster.token_path.touch(mode=0o600)
         cluster.token_path.write_text(secrets.token_hex(32), encoding="ascii")

@@ -145,7 +145,11 @@ class Run:
 
     def elsewhere(self) -> dict[str, Any]:
         """Return overrides for a run in a process of its own, in whatever folder it is started."""
-        changes: dict[str, Any] = {"root": self.store.root, "ray.workers": 0}
+        from wd.distributed.accelerator import gpu_on_cluster
+
+        # Decided here: a process that has no GPU from Ray may see one all the same.
+        gpu = gpu_on_cluster(self.recipe.ray)
+        changes: dict[str, Any] = {"root": self.store.root, "ray.workers": 0, "ray.gpu": gpu}
         if self.recipe.corpus.dir is not None:
             changes["corpus.dir"] = str(Path(self.recipe.corpus.dir).expanduser().absolute())
         return changes

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipelines.commands.options import AsJson, Overrides, RecipeArgument, examples, print_json
 from pipelines.commands.recipe_arguments import read_recipe
-from wd.config import DecodingConfig, Quantization, validated
+from wd.config import ChosenQuantization, DecodingConfig, Quantization, validated
 
 app = typer.Typer()
 
@@ -23,8 +23,9 @@ Quantized = Annotated[
 ]
 _DECODING = DecodingConfig()
 _LIMITS = {
-    key: {"min": field.get("minimum"), "max": field.get("maximum")}
+    key: {"min": number.get("minimum"), "max": number.get("maximum")}
     for key, field in DecodingConfig.model_json_schema()["properties"].items()
+    for number in field.get("anyOf", [field])[:1]
 }
 Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the registry.")]
 
@@ -77,9 +78,16 @@ def translate(
         float, typer.Option(**_LIMITS["length_penalty"], help="Exponent of the length.")
     ] = _DECODING.length_penalty,
     batch_tokens: Annotated[
-        int, typer.Option(**_LIMITS["batch_tokens"], help="Pieces decoded at once.")
-    ] = _DECODING.batch_tokens,
-    quantization: Quantized = _DECODING.quantization,
+        int | None,
+        typer.Option(
+            **_LIMITS["batch_tokens"],
+            help="Pieces decoded at once; default: by the device.",
+        ),
+    ] = None,
+    quantization: Annotated[
+        ChosenQuantization,
+        typer.Option(help="How weights are held; auto: float16 on a GPU, else float32."),
+    ] = _DECODING.quantization,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as fit.")] = 0,
     root: Root = "artifacts",
@@ -91,7 +99,7 @@ def translate(
         "beam_size": beam,
         "max_length": max_length,
         "length_penalty": length_penalty,
-        "batch_tokens": batch_tokens,
+        "batch_tokens": batch_tokens or "auto",
         "quantization": quantization,
     }
     translating.translate(

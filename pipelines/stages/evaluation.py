@@ -1,6 +1,7 @@
 """Compare teacher, KD student and WD student on the test set."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def evaluation(run: Run) -> Artifact:
         "evaluation",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation,
+            "evaluation": recipe.evaluation.identity,
             "languages": [recipe.source_language, recipe.target_language],
         },
         inputs={"corpus": text, **models},
@@ -86,10 +87,12 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> "Report":
+    from wd.distributed.decode import translate_apart
     from wd.evaluation.compare import System, compare
     from wd.evaluation.report import write_report
 
-    report, texts = compare(
+    work = partial(
+        compare,
         [
             System(name, model.path, model.name, model.metrics["published"])
             for name, model in models.items()
@@ -98,8 +101,8 @@ def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: 
         recipe.evaluation,
         title=f"{recipe.name}, student {recipe.student}",
         baseline="KD",
-        device="auto" if recipe.ray.gpu else "cpu",
     )
+    report, texts = translate_apart(work, recipe.ray, "evaluation")
     write_report(report, out)
     for name, lines in texts.items():
         write_lines(out / f"{name}.txt", lines)

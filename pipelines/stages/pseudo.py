@@ -49,7 +49,7 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config={"pseudo": recipe.pseudo},
+        config={"pseudo": recipe.pseudo.identity},
         inputs={"corpus": text, "teacher": model},
         build=build,
     )
@@ -94,10 +94,11 @@ def _translate(
 ) -> list[dict[str, Any]]:
     """Fill the artifact with parts; return what was counted in each."""
     from wd.decoding.parts import PartTranslator, check_rows
+    from wd.distributed.accelerator import decoding_device
     from wd.distributed.map import map_parts
 
     parts, made = part_files(sources), work.scratch / "parts"
-    device, threads = "cuda" if ray.gpu else "cpu", max(1, int(ray.map_cpus))
+    device, threads = decoding_device(ray), max(1, int(ray.map_cpus)) if ray.workers else 0
     # The scratch folder outlives a killed run, so its finished parts are not translated again.
     stats = map_parts(
         PartTranslator, parts, made, config=ray, actor_args=(model, config, device, threads)

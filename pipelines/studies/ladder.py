@@ -5,6 +5,7 @@ from the ordinary stages, so its artifacts are those of a run with its overrides
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -69,7 +70,7 @@ def ladder(
         "ladder",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation,
+            "evaluation": recipe.evaluation.identity,
             "languages": [recipe.source_language, recipe.target_language],
             "students": shapes,
             "rungs": [rung.name for rung in rungs],
@@ -119,6 +120,7 @@ def _role(place: Place) -> str:
 def _climb(
     recipe: Recipe, text: Artifact, first: Artifact, made: Mapping[Place, Made], work: Work
 ) -> "Ladder":
+    from wd.distributed.decode import translate_apart
     from wd.evaluation.compare import System
     from wd.evaluation.ladder.figures import joined
     from wd.evaluation.ladder.report import write_ladder
@@ -137,15 +139,16 @@ def _climb(
         )
         for place, one in made.items()
     ]
-    scored, texts = climb(
+    climbing = partial(
+        climb,
         System("teacher", first.path, first.name, first.metrics["published"]),
         entrants,
         test_set(recipe, text),
         recipe.evaluation,
         title=f"{recipe.name}, the ladder",
-        device="auto" if recipe.ray.gpu else "cpu",
         scratch=work.scratch,
     )
+    scored, texts = translate_apart(climbing, recipe.ray, "ladder")
     write_ladder(scored, work.out)
     for name, lines in texts.items():
         write_lines(work.out / f"{name.replace('/', '-')}.txt", lines)

@@ -100,7 +100,8 @@ def _section(field: Mapping[str, Any], kinds: Mapping[str, Any]) -> Mapping[str,
 def _values(field: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
     """Say what a field takes, as in `a | b` or `integer, at least 1`."""
     if "anyOf" in field:
-        return " | ".join(_values(one, kinds) for one in field["anyOf"])
+        ways = " | ".join(_values(one, kinds) for one in field["anyOf"])
+        return ways.replace("boolean", "true | false")
     if "const" in field or "enum" in field:
         return " | ".join(map(_as_yaml, field.get("enum", [field.get("const")])))
     if field.get("type") == "array":

@@ -119,14 +119,14 @@ def test_frozen(path: Path) -> None:
         ("students={a/b: {}}", r"students\.a/b"),
         ("root=", r"root: "),
         ("registry.alias=a b", r"registry\.alias: "),
+        ("tracking.uri=None", r"tracking\.uri: to track nothing write none, not None"),
         ("pseudo.max_length=1025", r"pseudo\.max_length: .*1024"),
         ("pseudo.length_penalty=-1e300", r"pseudo\.length_penalty: .*greater than or equal to 0"),
         ("evaluation.length_penalty=1e9", r"evaluation\.length_penalty: .*less than or equal to 5"),
         ("evaluation.beam_size=1000", r"evaluation\.beam_size: .*less than or equal to 64"),
-        ("pseudo.batch_tokens=10000000", r"pseudo\.batch_tokens: .*equal to 500000"),
+        ("pseudo.batch_tokens=10000000", r"pseudo\.batch_tokens: .*equal to 500000, or 'auto'$"),
+        ("ray.gpu=maybe", r"ray\.gpu: Input should be a valid boolean, or 'auto', not 'maybe'$"),
         ("evaluation.speed_repeats=100000", r"evaluation\.speed_repeats: .*equal to 1000"),
-        ("pseudo.quantization=float16", r"pseudo\.quantization: float16 .* CPU.* ray\.gpu: true"),
-        ("evaluation.quantization=bfloat16", r"evaluation\.quantization: bfloat16 .* CPU"),
         ("fine_tuning.adam_betas=[0.9, 1]", r"fine_tuning\.adam_betas\.1: .*less than 1"),
         ("objective.word_kd=.inf", r"objective\.word_kd: .*finite"),
         ("student=[", r"override 'student=\[': the value is not valid YAML"),
@@ -199,11 +199,35 @@ def test_one_table_needs_one_tokenizer(path: Path, key: str) -> None:
     load_recipe(path, two)
 
 
-def test_half_precision_is_for_gpus(path: Path) -> None:
-    recipe = load_recipe(path, ["ray.gpu=true", "pseudo.quantization=float16"])
-    assert recipe.pseudo.quantization == "float16"
-    for usable in ("float32", "int8"):
-        load_recipe(path, [f"pseudo.quantization={usable}", f"evaluation.quantization={usable}"])
+@pytest.mark.parametrize("half", ["float16", "bfloat16", "int8_float16"])
+@pytest.mark.parametrize("section", ["pseudo", "evaluation"])
+def test_half_precision_is_for_gpus(path: Path, section: str, half: str) -> None:
+    asked = f"{section}.quantization={half}"
+    for gpu in ("true", "auto"):
+        recipe = load_recipe(path, [f"ray.gpu={gpu}", asked])
+        assert getattr(recipe, section).quantization == half
+    with pytest.raises(
+        ConfigError, match=rf"{section}\.quantization: {half} .* CPU.* ray\.gpu: true"
+    ):
+        load_recipe(path, ["ray.gpu=false", asked])
+    for usable in ("auto", "float32", "int8"):
+        load_recipe(path, ["ray.gpu=false", f"{section}.quantization={usable}"])
+
+
+def test_auto_is_one_choice_whatever_a_machine_makes_of_it() -> None:
+    auto = PseudoConfig()
+    assert (auto.on("cpu").quantization, auto.on("cpu").batch_tokens) == ("float32", 4096)
+    assert (auto.on("cuda").quantization, auto.on("cuda").batch_tokens) == ("float16", 16_384)
+    assert auto.identity == PseudoConfig(quantization="float32", batch_tokens=4096)
+    given = PseudoConfig(quantization="int8", batch_tokens=100)
+    assert given.on("cuda") == given.identity == given
+
+
+def test_a_share_of_a_gpu_is_at_most_one(path: Path) -> None:
+    assert load_recipe(path, ["ray.gpus_per_worker=0.25"]).ray.gpus_per_worker == 0.25
+    for wrong in ("0", "2"):
+        with pytest.raises(ConfigError, match=r"ray\.gpus_per_worker"):
+            load_recipe(path, [f"ray.gpus_per_worker={wrong}"])
 
 
 def test_both_ways_to_decode_have_the_same_settings() -> None:

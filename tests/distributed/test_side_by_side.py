@@ -96,5 +96,5 @@ def test_a_lost_process_is_started_again_and_too_many_are_told(tmp_path: Path) -
 
 def test_what_no_node_has_is_told_at_once() -> None:
     config = RayConfig(cpus_per_worker=64)
-    with pytest.raises(ClusterError, match=r"ray.cpus_per_worker.* wants 64 CPUs"):
+    with pytest.raises(ClusterError, match=r"ray.cpus_per_worker.* wants a process of 64 CPUs"):
         side_by_side({"a": lambda: None}, config=config, concurrent=1, announce=print)

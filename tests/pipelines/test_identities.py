@@ -106,6 +106,8 @@ VALUES: dict[str, Any] = {
     "alias": "other",
     "address": "127.0.0.1:1",
     "min_workers": 1,
+    "evaluation_cpus": 2,
+    "batch_tokens": 100,
     "workers": 3,
 }
 """Another value, by a key's last names; numbers, switches and choices have one by themselves."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 
+from tests.device import World
 from wd.config import ObjectiveConfig, StackOverride, StackShape, StudentShape
 from wd.data.batches import ShardReader
 from wd.data.schema import PAD
@@ -36,7 +37,6 @@ from wd.training.objective import Objective
 from wd.training.run import make_trainee, run_job
 from wd.training.trainee import GeneratorTrainee, Trainee
 from wd.training.validation import HeldOut, validate
-from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
 PHASES = ["model", "generator"]
@@ -113,6 +113,24 @@ def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -
     assert resumed.figures["training_seconds"] > sum(spent)
     for figure in ("published", "validation", "history"):
         assert resumed.figures[figure] == unbroken.figures[figure]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("update", [4, 8, 12])
+def test_a_validation_that_fails_costs_no_training(
+    job: Job, phase: str, update: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, whole = twins(job, phase, ema_decay=0.9, bleu_sentences=5)
+    killed_at(update, broken)  # by what it does with the validation's figures
+    assert [folder.name for folder in saved(broken)][-1] == f"update-{update:08d}"
+    validated: list[int] = []
+    run_job(broken, World(), lambda figures: validated.append(figures["update"]))
+    assert f"going on from update {update}\n" in capsys.readouterr().err
+    assert validated == list(range(update, 13, 4))
+    resumed, unbroken = result_of(broken), run(whole)
+    assert equal(resumed.module, unbroken.module)
+    assert equal(resumed.weights, unbroken.weights)
+    assert resumed.figures["history"] == unbroken.figures["history"]
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -243,7 +261,7 @@ def test_only_a_checkpoint_from_the_same_data_is_gone_on_from(
     with pytest.raises(ArtifactError, match="a checkpoint of another run"):
         run(other)
     run(same)
-    assert "going on from update 4" in capsys.readouterr().err
+    assert "going on from update 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("role", ["train", "held-out text"])

@@ -1,14 +1,17 @@
 """How text is translated: the teacher's, for the students to learn from, and the test set."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
 from wd.config.shapes import Config
 
-Quantization = Literal["float32", "float16", "bfloat16", "int8"]
-HALF_PRECISION = ("float16", "bfloat16")
+Quantization = Literal["float32", "float16", "bfloat16", "int8", "int8_float16"]
+ChosenQuantization = Literal["auto", Quantization]
+HALF_PRECISION = ("float16", "bfloat16", "int8_float16")
 """The quantizations that run on a GPU only."""
+_FAST: dict[str, tuple[Quantization, int]] = {"cpu": ("float32", 4096), "cuda": ("float16", 16_384)}
+"""Device -> the quantization and the batch tokens that `auto` stands for."""
 MAX_POSITIONS = 1024
 """Pieces in the longest sentence, source or target, that a converted model can handle."""
 
@@ -22,10 +25,29 @@ class DecodingConfig(Config):
     """Hypotheses are ranked by log-probability over length to this power; 0 favours short ones."""
     max_length: Annotated[int, Field(ge=1, le=MAX_POSITIONS)] = 256
     """Pieces in the longest translation, end marker included; a longer one is cut, and counted."""
-    batch_tokens: Annotated[int, Field(ge=1, le=500_000)] = 4096
-    """Source pieces that are decoded at once."""
-    quantization: Quantization = "float32"
-    """How weights are held while decoding; float16 and bfloat16 need a GPU."""
+    batch_tokens: Annotated[int, Field(ge=1, le=500_000)] | Literal["auto"] = "auto"
+    """Source pieces that are decoded at once; `auto`: 4,096 on a CPU, 16,384 on a GPU."""
+    quantization: ChosenQuantization = "auto"
+    """How weights are held while decoding; float16, bfloat16 and int8_float16 (weights in int8,
+    the rest in float16) need a GPU. `auto`: float32 on a CPU, float16 on a GPU."""
+
+    def on(self, device: str) -> Self:
+        """Return the settings with what `auto` stands for on a device, cpu or cuda."""
+        quantization, batch_tokens = _FAST[device]
+        changes: dict[str, object] = {}
+        if self.quantization == "auto":
+            changes["quantization"] = quantization
+        if self.batch_tokens == "auto":
+            changes["batch_tokens"] = batch_tokens
+        return self.model_copy(update=changes)
+
+    @property
+    def identity(self) -> Self:
+        """The settings as they count in an artifact's identity: those of a CPU.
+
+        As with a training's precision, `auto` is one choice, whatever a machine makes of it.
+        """
+        return self.on("cpu")
 
 
 class PseudoConfig(DecodingConfig):

@@ -58,7 +58,7 @@ def validated(kind: type[C], tree: Mapping[str, Any], where: str) -> C:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        problems = _without_words(error.errors(include_url=False))
         lines = [_explain(kind, problem) for problem in problems[:_TOLD]]
         if len(problems) > _TOLD:
             lines.append(f"and {len(problems) - _TOLD} more")
@@ -92,6 +92,25 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(f"override {key}: {parent} is a single value, it has no keys")
         tree = child
     tree[last] = value
+
+
+def _without_words(problems: Sequence[Any]) -> list[Any]:
+    """Tell once what is wrong with a value that may also be a word, such as `auto`.
+
+    Of such a union pydantic tells every branch, each with its own name at the end of the place.
+    """
+    words = {
+        problem["loc"][:-1]: problem["ctx"]["expected"]
+        for problem in problems
+        if str(problem["loc"][-1:]).startswith('("literal[')
+    }
+    return [
+        problem | {"loc": problem["loc"][:-1], "msg": f"{problem['msg']}, or {word}"}
+        if (word := words.get(problem["loc"][:-1]))
+        else problem
+        for problem in problems
+        if not (problem["loc"][:-1] in words and problem["type"] == "literal_error")
+    ]
 
 
 def _explain(kind: type[BaseModel], problem: Any) -> str:

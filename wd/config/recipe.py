@@ -108,7 +108,7 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _half_precision_needs_a_gpu(self) -> Self:
         for key, decoding in {"pseudo": self.pseudo, "evaluation": self.evaluation}.items():
-            if decoding.quantization in HALF_PRECISION and not self.ray.gpu:
+            if decoding.quantization in HALF_PRECISION and self.ray.gpu is False:
                 raise ValueError(
                     f"{key}.quantization: {decoding.quantization} does not run on a CPU; use "
                     "float32 or int8, or set ray.gpu: true where there is a GPU"

@@ -1,20 +1,30 @@
 """Where a run works, is tracked and is registered: none of it changes what a model is."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wd.config.names import Alias, ModelName
 from wd.config.shapes import Config, PositiveInt
+
+NOT_TRACKED = "none"
+"""What `tracking.uri` is where nothing is tracked; YAML's null is the default."""
 
 
 class TrackingConfig(Config):
     """MLflow."""
 
     uri: str | None = None
-    """A server's address; default: the environment's MLFLOW_TRACKING_URI, else a SQLite file below
-    the artifact root."""
+    """A server's address, or `none`: track and register nothing, which needs no MLflow. Default:
+    the environment's MLFLOW_TRACKING_URI, else a SQLite file below the artifact root."""
     experiment: str = "weight-distillation"
+
+    @field_validator("uri")
+    @classmethod
+    def _check_none(cls, uri: str | None) -> str | None:
+        if uri is not None and uri != NOT_TRACKED and uri.casefold() == NOT_TRACKED:
+            raise ValueError(f"to track nothing write {NOT_TRACKED}, not {uri}")
+        return uri
 
 
 class RegistryConfig(Config):
@@ -33,16 +43,24 @@ class RayConfig(Config):
     address: str | None = None
     """A running cluster; default: the one this job runs on, else a local one."""
     workers: Annotated[int, Field(ge=0, le=100_000)] = 1
-    """Training workers; 0 trains in the calling process."""
+    """Training workers; 0: no Ray, data is mapped and models are trained by this process."""
     min_workers: PositiveInt | None = None
     """Go on with as few when nodes are lost, and with more when they come back; default: wait for
     all."""
     cpus_per_worker: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """CPUs (and threads) of a training worker."""
     map_cpus: Annotated[float, Field(gt=0, le=10_000)] = 1.0
-    """CPUs (and threads) of a data task or a decoding actor."""
-    gpu: bool = False
-    """One GPU per training worker and per decoding actor."""
+    """CPUs (and threads) of a data task or a decoding actor; without workers decoding takes all
+    threads."""
+    evaluation_cpus: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """CPUs (and threads) of the task that translates and times the test set; default: all of the
+    largest node's, which it then has to itself."""
+    gpu: bool | Literal["auto"] = "auto"
+    """Whether training workers, decoding actors and trials compute on GPUs. `auto`: where the
+    cluster, or the machine, has one when the work begins; `true` waits for one on a cluster."""
+    gpus_per_worker: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """GPUs of each; fractions let small models share one. The workers of one training, if there are
+    several, have a whole one each: NCCL wants that."""
     max_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 3
     """Restarts of a training run after lost workers."""
     object_store_memory: Annotated[int, Field(ge=78_643_200, le=10**15)] = 500_000_000
@@ -53,3 +71,8 @@ class RayConfig(Config):
         if self.workers and self.min_workers and self.min_workers > self.workers:
             raise ValueError(f"min_workers {self.min_workers} is more than workers {self.workers}")
         return self
+
+    @property
+    def threads(self) -> int:
+        """Threads of a training worker."""
+        return max(1, int(self.cpus_per_worker))

@@ -1,28 +1,31 @@
 """The decoding engine: CTranslate2 behind lines of text."""
 
 import logging
-import os
 import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import ctranslate2
 from torch import Tensor
 
-from wd.config import MAX_POSITIONS, DecodingConfig, ModelConfig, Quantization
+from wd.config import MAX_POSITIONS, ChosenQuantization, DecodingConfig, ModelConfig, Quantization
 from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
+from wd.decoding.device import chosen_device
 from wd.decoding.out_of_memory import memory_explained
+from wd.decoding.overlap import overlapped
 from wd.errors import ConfigError
+from wd.machine import usable_cpus
 from wd.model.directory import load_model
 
 # Smaller batches than this waste time; fewer per thread leave threads idle at the end.
 _LEAST_BATCH_TOKENS, _BATCHES_PER_THREAD = 512, 4
+_CHUNK_LINES = 8192
 _NO_INK = {"Cc", "Cf", "Zl", "Zp", "Zs"}
 # Letters, marks and a symbol without a picture: fillers, joiners, the empty braille cell.
 _BLANKS = {*"\u034f\u115f\u1160\u2800\u3164\uffa0", *map(chr, range(0xFE00, 0xFE10))}
@@ -72,6 +75,8 @@ class Translator:
         self.config = config
         self.device: str = engine.device
         self.threads = threads
+        self.chunk_lines = _CHUNK_LINES if self.device == "cuda" else None
+        """So many lines are decoded at a time, and the next ones made pieces beside; None: all."""
         self._engine = engine
         self._tokenizer = tokenizer
         self._source_pieces = tokenizer.source_pieces
@@ -83,15 +88,16 @@ class Translator:
         cls,
         folder: Path,
         *,
-        quantization: Quantization = "float32",
+        quantization: ChosenQuantization = "auto",
         device: str = "cpu",
         threads: int = 0,
     ) -> Self:
         """Load a model directory.
 
         `device` is cpu, cuda or auto; `threads` 0 takes every CPU that the process may use.
-        Raises ArtifactError for a folder that is no whole model, ConfigError for a device or a
-        quantization that this machine does not have.
+        `quantization` auto is float32 on a CPU and float16 on a GPU. Raises ArtifactError for a
+        folder that is no whole model, ConfigError for a device or a quantization that this
+        machine does not have.
         """
         config, state = load_model(folder)
         tokenizer = Tokenizer.load(folder)
@@ -106,14 +112,15 @@ class Translator:
         state: Mapping[str, Tensor],
         tokenizer: Tokenizer,
         *,
-        quantization: Quantization = "float32",
+        quantization: ChosenQuantization = "auto",
         device: str = "cpu",
         threads: int = 0,
     ) -> Self:
         """Load a model that is in memory, say in the middle of its training; it is copied."""
-        device = _checked_device(device, quantization)
+        device = chosen_device(device)
+        quantization = _checked_quantization(quantization, device)
         # A GPU decodes one batch at a time; its threads would only compete for it.
-        threads = 1 if device == "cuda" else threads or _usable_cpus()
+        threads = 1 if device == "cuda" else threads or usable_cpus()
         with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
             write_ctranslate2(
                 Path(folder),
@@ -148,10 +155,37 @@ class Translator:
         The quantization is the loaded model's, whatever `settings` says. Raises DeviceMemoryError.
         """
         full = [index for index, line in enumerate(lines) if not is_blank(line)]
-        source_ids = self._encoded([lines[index] for index in full])
+        hypotheses = [Hypothesis(line, 0.0, (), ()) for line in lines]
+        chosen = settings.on(self.device)
+        chunks = self._chunks(lines, full)
+        found = overlapped(
+            [[lines[index] for index in chunk] for chunk in chunks],
+            self._encoded,
+            lambda source_ids: self._decoded(source_ids, chosen),
+            self._hypotheses,
+        )
+        for chunk, translated in zip(chunks, found, strict=True):
+            for index, hypothesis in zip(chunk, translated, strict=True):
+                hypotheses[index] = hypothesis
+        return hypotheses
+
+    def _chunks(self, lines: Sequence[str], full: Sequence[int]) -> list[Sequence[int]]:
+        """Return the lines, by their indices, that are decoded at one call each: on a CPU all."""
+        if self.chunk_lines is None or len(full) <= self.chunk_lines:
+            return [full]
+        # Lines of about one length together, so that batches are not padded for being in chunks.
+        ordered = sorted(full, key=lambda index: len(lines[index]), reverse=True)
+        starts = range(0, len(ordered), self.chunk_lines)
+        return [ordered[start : start + self.chunk_lines] for start in starts]
+
+    def _decoded(
+        self, source_ids: Sequence[Sequence[int]], settings: DecodingConfig
+    ) -> list[ctranslate2.TranslationResult]:
         sources = [[self._source_pieces[piece] for piece in line] for line in source_ids]
+        assert settings.batch_tokens != "auto"
+        found: list[ctranslate2.TranslationResult]
         with memory_explained(self.device, settings):
-            results = self._engine.translate_batch(
+            found = self._engine.translate_batch(
                 sources,
                 beam_size=settings.beam_size,
                 length_penalty=settings.length_penalty,
@@ -163,13 +197,19 @@ class Translator:
                 return_scores=True,
                 return_end_token=True,
             )
+        return found
+
+    def _hypotheses(
+        self,
+        source_ids: Sequence[Sequence[int]],
+        results: Sequence[ctranslate2.TranslationResult],
+    ) -> list[Hypothesis]:
         ids = [[self._target_ids[piece] for piece in found.hypotheses[0]] for found in results]
         texts = self._tokenizer.decode_target(ids)
-        hypotheses = [Hypothesis(line, 0.0, (), ()) for line in lines]
-        rows = zip(full, texts, results, ids, source_ids, strict=True)
-        for index, text, found, pieces, source in rows:
-            hypotheses[index] = Hypothesis(text, found.scores[0], tuple(pieces), tuple(source))
-        return hypotheses
+        return [
+            Hypothesis(text, found.scores[0], tuple(pieces), tuple(source))
+            for text, found, pieces, source in zip(texts, results, ids, source_ids, strict=True)
+        ]
 
     def _budget(self, sources: Sequence[Sequence[str]], batch_tokens: int) -> int:
         """Lower the batch budget where a short text would leave threads without a batch."""
@@ -197,23 +237,12 @@ class Translator:
         return ids
 
 
-def _usable_cpus() -> int:
-    """Return how many CPUs this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _checked_device(device: str, quantization: Quantization) -> str:
-    if device not in ("cpu", "cuda", "auto"):
-        raise ConfigError(f"device {device}: say cpu, cuda or auto")
-    has_gpu = ctranslate2.get_cuda_device_count() > 0
-    if device == "auto":
-        device = "cuda" if has_gpu else "cpu"
-    if device == "cuda" and not has_gpu:
-        raise ConfigError("device cuda: this process sees no GPU; use cpu or auto")
+def _checked_quantization(quantization: ChosenQuantization, device: str) -> Quantization:
+    """Return what a device holds weights in; raises ConfigError if it cannot do what is asked."""
+    chosen = DecodingConfig(quantization=quantization).on(device).quantization
+    assert chosen != "auto"
     supported = ctranslate2.get_supported_compute_types(device)
-    if quantization not in supported:
-        usable = ", ".join(sorted(supported & {"float32", "float16", "bfloat16", "int8"}))
-        raise ConfigError(f"quantization {quantization} does not run on {device}; use {usable}")
-    return device
+    if chosen not in supported:
+        usable = ", ".join(sorted(supported & set(get_args(Quantization))))
+        raise ConfigError(f"quantization {chosen} does not run on {device}; use {usable}")
+    return chosen

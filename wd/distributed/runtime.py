@@ -12,6 +12,7 @@ from typing import Any
 from wd.config import RayConfig
 from wd.distributed.settings import PACKAGES, RAY_SETTINGS
 from wd.errors import ClusterError
+from wd.installed import RAY, need
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SETTINGS = {
@@ -45,28 +46,24 @@ def ensure_ray(config: RayConfig) -> None:
         _join(address)
 
 
-def room(cpus: float, *, gpu: bool, key: str) -> int:
-    """Return how many processes of so many CPUs (and a GPU) the cluster has room for.
-
-    Raises ClusterError, naming the recipe's `key`, if it has none.
-    """
+def is_own() -> bool:
+    """Tell whether this process started the cluster that it is on, which ends with it."""
     import ray
 
-    has = ray.cluster_resources()
-    slots = int(has.get("CPU", 0) / cpus)
-    if gpu:
-        slots = min(slots, int(has.get("GPU", 0)))
-    if slots < 1:
-        wanted = f"{cpus:g} CPUs" + (" and a GPU" if gpu else "")
-        raise ClusterError(
-            f"{key}, ray.gpu: a process wants {wanted}, the cluster has "
-            f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs in all"
-        )
-    return slots
+    node = ray._private.worker._global_node
+    return node is not None and bool(node.is_head())
 
 
 def prepare_ray(config: RayConfig) -> None:
-    """Set what Ray reads when it is imported; `ensure_ray` does it too, if that comes first."""
+    """Set what Ray reads when it is imported; `ensure_ray` does it too, if that comes first.
+
+    Raises ClusterError if Ray is not installed.
+    """
+    need(
+        RAY,
+        "set ray.workers=0 to do all in this process (not with a sweep or --concurrent)",
+        ClusterError,
+    )
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if _address(config) is None and "ray" not in sys.modules:

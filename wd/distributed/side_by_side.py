@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from wd.config import RayConfig
+from wd.distributed.accelerator import gpu_on_cluster, gpu_share
 from wd.distributed.interruption import noted
-from wd.distributed.runtime import ensure_ray, room
+from wd.distributed.resources import Want, await_room, room, scales, watched
+from wd.distributed.runtime import ensure_ray
 from wd.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,19 +31,21 @@ def side_by_side(
 ) -> None:
     """Call every piece, up to `concurrent` at a time, and announce each by its name.
 
-    A piece gets a training worker's CPUs (and threads) and, if `config.gpu`, a GPU; it is called
-    again, up to `config.max_failures` times, if its process is lost. Whatever a piece raises is
-    raised here, after the others were interrupted and have ended. So it is after Ctrl-C or SIGTERM,
-    with KeyboardInterrupt. Raises UserError if processes are lost too often, ClusterError if the
-    cluster has no room for a single piece.
+    A piece gets a training worker's CPUs (and threads) and its share of a GPU, if GPUs are used; it
+    is called again, up to `config.max_failures` times, if its process is lost. Whatever a piece
+    raises is raised here, after the others were interrupted and have ended. So it is after Ctrl-C
+    or SIGTERM, with KeyboardInterrupt. Raises UserError if processes are lost too often, and
+    ClusterError if the cluster has no room for a single piece and will have none.
     """
     ensure_ray(config)
     import ray
 
-    concurrent = min(
-        concurrent, room(config.cpus_per_worker, gpu=config.gpu, key="ray.cpus_per_worker")
-    )
-    threads = max(1, int(config.cpus_per_worker))
+    gpus = gpu_share(config, gpu_on_cluster(config))
+    want = Want(config.cpus_per_worker, gpus, "ray.cpus_per_worker")
+    await_room(want, "training side by side")
+    if not scales():  # else those without a place make nodes come
+        concurrent = min(concurrent, room(want))
+    threads = config.threads
 
     def call(piece: Callable[[], None]) -> None:
         # Ray interrupts a piece as Ctrl-C would, which whoever started us may have us ignore.
@@ -50,13 +54,17 @@ def side_by_side(
         piece()
 
     task = ray.remote(
-        num_cpus=config.cpus_per_worker,
-        num_gpus=1 if config.gpu else 0,
+        num_cpus=want.cpus,
+        num_gpus=want.gpus,
         max_retries=config.max_failures,
     )(call)
     waiting = list(pieces.items())[::-1]
     running: dict[ObjectRef, str] = {}
-    with TemporaryDirectory() as folder, noted(note := Path(folder, "stop")):
+    with (
+        TemporaryDirectory() as folder,
+        noted(note := Path(folder, "stop")),
+        watched(want, "training side by side", lambda: room(want) > 0),
+    ):
         try:
             while (waiting or running) and not note.exists():
                 while waiting and len(running) < concurrent:

@@ -12,7 +12,9 @@ import torch
 
 from wd import errors
 from wd.config import RayConfig
+from wd.distributed.accelerator import gpu_here, gpu_on_cluster, gpu_share
 from wd.distributed.interruption import beside, noted
+from wd.distributed.resources import Want, await_room
 from wd.distributed.runtime import ensure_ray
 from wd.training.job import Trained, TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish, check_share
@@ -34,7 +36,8 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
 
     A job whose folder holds checkpoints goes on from them; a finished one is not run again.
     `on_validation` is called in this process only without workers. Raises the workers'
-    UserError, or UserError when workers are lost more than `config.max_failures` times. After
+    UserError, UserError when workers are lost more than `config.max_failures` times, and
+    ClusterError if the cluster has no room for them and will have none. After
     Ctrl-C or SIGTERM it saves and raises Interrupted, a KeyboardInterrupt.
     """
     if (done := result_of(job)) is not None:
@@ -50,7 +53,7 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
 
 
 def _fit_here(job: TrainingJob, config: RayConfig, on_validation: OnValidation) -> None:
-    device, note = torch.device("cuda" if config.gpu else "cpu"), _stop_note(job)
+    device, note = torch.device("cuda" if gpu_here(config) else "cpu"), _stop_note(job)
     with noted(note):
         run_job(
             job,
@@ -65,16 +68,22 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    resources = {"CPU": config.cpus_per_worker} | ({"GPU": 1} if config.gpu else {})
+    from wd.distributed.waiting import Waiting
+
+    gpu = gpu_on_cluster(config)
+    gpus = gpu_share(config, gpu, config.workers)
+    least = config.min_workers or config.workers
+    await_room(Want(config.cpus_per_worker, gpus, "ray.cpus_per_worker", least), job.name)
+    want = Want(config.cpus_per_worker, gpus, "ray.cpus_per_worker", config.workers)
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": job, "threads": max(1, int(config.cpus_per_worker))},
+        train_loop_config={"job": job, "threads": config.threads, "gpu": gpu},
         scaling_config=ScalingConfig(
             num_workers=(config.min_workers, config.workers)
             if config.min_workers
             else config.workers,
-            use_gpu=config.gpu,
-            resources_per_worker=resources,
+            use_gpu=gpu,
+            resources_per_worker=want.bundle,
         ),
         torch_config=TorchConfig(timeout_s=600),
         run_config=RunConfig(
@@ -82,8 +91,9 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
             name=uuid.uuid4().hex[:8],
             storage_path=str(job.scratch / "ray"),
             failure_config=FailureConfig(
-                max_failures=config.max_failures, controller_failure_limit=config.max_failures
+                max_failures=config.max_failures, controller_failure_limit=-1
             ),
+            callbacks=[Waiting(want, job.name, config.max_failures)],
         ),
     )
     _failure_note(job).unlink(missing_ok=True)
@@ -117,6 +127,8 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), get_device())
     report: Callable[[dict[str, Any]], None] = ray.train.report
+    if settings["gpu"] and world.device.type == "cpu":
+        return errors.to_data(errors.ConfigError(_no_cuda()))
     job, failure = settings["job"], _failure_note(settings["job"])
     if unseen := _unseen(job, world):
         return errors.to_data(errors.UserError(unseen))
@@ -136,6 +148,13 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
         partial.rename(failure)
         raise
     return {}
+
+
+def _no_cuda() -> str:
+    return (
+        f"ray.gpu: {platform.node()} has a GPU for this worker, but torch {torch.__version__} sees "
+        "none there: install a torch with CUDA and a driver for it, or set ray.gpu: false"
+    )
 
 
 def _unseen(job: TrainingJob, world: World) -> str:

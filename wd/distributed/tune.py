@@ -17,7 +17,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
 from wd.config import RayConfig
+from wd.distributed.accelerator import gpu_on_cluster, gpu_share
 from wd.distributed.points import Point, trial_key
+from wd.distributed.resources import Want, await_room, room, watched
 from wd.distributed.runtime import ensure_ray
 from wd.files import whole
 from wd.tracking import Tracker, attach
@@ -70,7 +72,8 @@ def search(
 
     A trial's result is what it returns. Trials that finished or were stopped in an earlier call
     with this `folder` are not run again. Returns the ends in the points' order.
-    Raises KeyboardInterrupt if the search was interrupted.
+    Raises KeyboardInterrupt if the search was interrupted, ClusterError if the cluster has no room
+    for a trial and will have none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ends = _recorded(folder, points)
@@ -117,9 +120,10 @@ def _fit(
             result = trial(point, own, report)
         return {config.metric: result[config.metric], "figures": result, _FINISHED: True}
 
-    resources = {"CPU": ray.cpus_per_worker} | ({"GPU": 1} if ray.gpu else {})
-    tune.Tuner(
-        tune.with_resources(run, resources),
+    want = Want(ray.cpus_per_worker, gpu_share(ray, gpu_on_cluster(ray)), "ray.cpus_per_worker")
+    await_room(want, "sweep")
+    tuner = tune.Tuner(
+        tune.with_resources(run, want.bundle),
         param_space={"point": tune.grid_search(list(points))},
         tune_config=tune.TuneConfig(
             metric=config.metric,
@@ -130,7 +134,9 @@ def _fit(
         run_config=tune.RunConfig(
             name=storage.name, storage_path=str(storage.parent), verbose=0, callbacks=[watcher]
         ),
-    ).fit()
+    )
+    with watched(want, "sweep", lambda: room(want) > 0):
+        tuner.fit()
 
 
 def _scheduler(config: SearchConfig) -> ASHAScheduler:

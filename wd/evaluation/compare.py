@@ -73,7 +73,7 @@ def compare(
         source_language=test.source_language,
         target_language=test.target_language,
         sentences=len(test.sources),
-        decoding=config,
+        decoding=config.on(first.device),
         device=first.device,
         threads=first.threads,
         reference=systems[0].name,

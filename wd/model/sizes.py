@@ -44,7 +44,7 @@ def weight_bytes(config: ModelConfig, quantization: Quantization = "float32") ->
     int8 holds matrices and tables as one byte per weight and a float32 scale per row; vectors
     (biases, layer norms) stay float32.
     """
-    if quantization == "int8":
+    if quantization.startswith("int8"):
         return sum(
             number * (prod(shape) + 4 * shape[0] if len(shape) == 2 else 4 * prod(shape))
             for number, shape in _counted(config)

@@ -22,7 +22,7 @@ class TranslationModel(mlflow.pyfunc.PythonModel):
         self.settings = DecodingConfig.model_validate(context.model_config)
         quantization = self.settings.quantization
         if quantization in HALF_PRECISION:
-            quantization = "float32"  # here it runs on a CPU, wherever it was evaluated
+            quantization = "auto"  # here it runs on a CPU, wherever it was evaluated
         folder = Path(context.artifacts["model"])
         self.translator = Translator.from_directory(folder, quantization=quantization)
 

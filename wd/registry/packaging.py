@@ -23,7 +23,7 @@ def log_model(uri: str, folder: Path, run_id: str, decoding: DecodingConfig) -> 
     import mlflow
 
     # By name: an evaluation has settings of its own besides.
-    settings = decoding.model_dump(include=set(DecodingConfig.model_fields))
+    settings = decoding.on("cpu").model_dump(include=set(DecodingConfig.model_fields))
     params = {key: value for key, value in settings.items() if key != "quantization"}
     with (
         default_uri(uri),

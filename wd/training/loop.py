@@ -61,9 +61,10 @@ def train(
 ) -> Progress:
     """Train until `config.updates` or no more progress, from the newest checkpoint if there is one.
 
-    Raises ConfigError if there are fewer batches than workers, UserError if too many updates in a
-    row have no finite gradient or a validation's loss is not finite, DeviceMemoryError if an update
-    does not fit, Interrupted on a wish.
+    A validation comes after the checkpoint of its update, which so lacks its entry in the history:
+    a run that goes on from there validates first. Raises ConfigError if there are fewer batches
+    than workers, UserError if too many updates in a row have no finite gradient or a validation's
+    loss is not finite, DeviceMemoryError if an update does not fit, Interrupted on a wish.
     """
     check_share(config, world.size)
     progress = checkpoints.restore(trainee.module, trainee.optimizer, trainee.moving_average)
@@ -76,7 +77,8 @@ def train(
     def save() -> None:
         progress.seconds = earlier + time.monotonic() - began
         if world.rank == 0 or trainee.spread:
-            keep = {*last_updates(history, config), *best_updates(history, config)}
+            coming = [{"update": progress.update}] if _validates(progress.update, config) else []
+            keep = {*last_updates([*history, *coming], config), *best_updates(history, config)}
             checkpoints.save(
                 progress,
                 trainee.module,
@@ -86,8 +88,15 @@ def train(
                 rank=world.rank,
             )
 
+    def validate() -> None:
+        history.append(_agreed(hooks.validate(progress.update), world))
+        trainee.module.train()
+        meter.restart(progress.update)
+
     try:
         trainee.module.train()
+        if _validates(progress.update, config) and not _is_validated(progress):
+            validate()  # a validation ended the attempt before
         while progress.update < config.updates and not exhausted(history, config):
             batches, tokens = supply.take(progress.update)
             _fix_random_numbers(config.seed, progress.update, world.rank)
@@ -97,14 +106,12 @@ def train(
                 progress.update = update = progress.update + 1
                 norm, skipped = trainee.step(update)
             meter.add(loss, tokens, norm, skipped)
-            validates = update % config.validate_every == 0 or update == config.updates
+            validates = _validates(update, config)
             if validates or update % config.log_every == 0:
                 meter.report(update, hooks.progress)
             if validates:
-                history.append(_agreed(hooks.validate(update), world))
-                save()
-                trainee.module.train()
-                meter.restart(update)
+                save()  # first, so that whatever happens to a validation costs no training
+                validate()
             wish = hooks.wish()
             if wish != "go on" and not validates:
                 save()
@@ -114,6 +121,16 @@ def train(
         supply.close()
         checkpoints.wait()
     return progress
+
+
+def _validates(update: int, config: TrainingConfig) -> bool:
+    """Tell whether a run validates after so many updates."""
+    return update > 0 and (update % config.validate_every == 0 or update == config.updates)
+
+
+def _is_validated(progress: Progress) -> bool:
+    """Tell whether the last validation was of the weights as they are."""
+    return bool(progress.history) and progress.history[-1]["update"] == progress.update
 
 
 def _check_agreement(update: int, world: World) -> None:

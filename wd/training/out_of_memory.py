@@ -38,7 +38,7 @@ def _explanation(lack: str, config: TrainingConfig, world: World, batches: Seque
         lines.append(
             "sharding: full shares weights, gradients and Adam's moments out among ray.workers"
         )
-    lines.append("where several processes share a GPU, let fewer: ray.workers")
+    lines.append("where students or trials share a GPU, let fewer do so: ray.gpus_per_worker")
     lines.append("`wd plan RECIPE --gpu NAME` tells what fits")
     return "\n  ".join(lines)
 

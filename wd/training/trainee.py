@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TypeVar, cast
+from inspect import signature
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,11 @@ from wd.training.sharding import gathered, is_spread, whole
 from wd.training.world import World, autocast
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
+_KNOWN = signature(DistributedDataParallel).parameters
+_NO_EXCHANGE: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False
+}
+"""Exchange no buffers at a forward pass, in the words of torch since 2.13, or of those before."""
 
 
 class Trainee(ABC):
@@ -52,7 +58,7 @@ class Trainee(ABC):
         if world.size > 1 and not self.spread:
             # Of a map that is held once, [1, I, O], the first stride has no meaning.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
-            self._shared = DistributedDataParallel(self.module, forward_sync_buffers=False)
+            self._shared = DistributedDataParallel(self.module, **_NO_EXCHANGE)
 
     @abstractmethod
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:

@@ -1,7 +1,8 @@
 """Validation: loss over the held-out batches, BLEU over the first held-out sentences."""
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,13 +73,34 @@ def _quality(
     device: torch.device,
 ) -> Quality:
     table = pq.read_table(part_files(held_out.corpus), columns=["source", "target"])[:sentences]
-    translator = Translator.from_weights(
-        config,
-        weights,
-        Tokenizer.load(held_out.tokenizer),
-        device=device.type,
-        threads=torch.get_num_threads(),
-    )
-    hypotheses = translator.translate(table["source"].to_pylist(), DecodingConfig(beam_size=1))
-    texts = [hypothesis.text for hypothesis in hypotheses]
+    tokenizer = Tokenizer.load(held_out.tokenizer)
+
+    def translated(where: str) -> list[str]:
+        translator = Translator.from_weights(
+            config,
+            weights,
+            tokenizer,
+            quantization="float32",
+            device=where,
+            threads=torch.get_num_threads(),
+        )
+        found = translator.translate(table["source"].to_pylist(), DecodingConfig(beam_size=1))
+        return [hypothesis.text for hypothesis in found]
+
+    texts = _somewhere(translated, device)
     return score(texts, table["target"].to_pylist(), held_out.language)
+
+
+def _somewhere(translated: Callable[[str], list[str]], device: torch.device) -> list[str]:
+    """Translate on the training's GPU if CTranslate2 can, else on the CPU, with a warning.
+
+    No training ends because its GPU is full, or lacks a library, when it validates.
+    """
+    if device.type == "cpu":
+        return translated("cpu")
+    try:
+        return translated("auto")
+    except RuntimeError as error:
+        why = str(error).splitlines()[0]
+        warnings.warn(f"validation translates on the CPU: on the GPU {why}", stacklevel=2)
+        return translated("cpu")

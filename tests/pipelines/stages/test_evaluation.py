@@ -80,7 +80,7 @@ def run(
         root=str(tmp_path),
         evaluation=EvaluationConfig(**DECODING, speed_repeats=1),
         pseudo=PseudoConfig(**DECODING),
-        ray=RayConfig(map_cpus=0.5),
+        ray=RayConfig(workers=0, map_cpus=0.5),
     )
     with Run(recipe) as opened:
         yield opened

@@ -50,8 +50,9 @@ def climb(
     config: EvaluationConfig,
     *,
     title: str,
-    device: str,
     scratch: Path,
+    device: str = "cpu",
+    threads: int = 0,
 ) -> tuple[Ladder, Texts]:
     """Return the ladder, and the translations of the teacher and of every student.
 
@@ -64,13 +65,15 @@ def climb(
     chosen = _timed(entrants, timed)
     folders = {teacher.artifact: teacher.folder}
     folders |= {one.artifact: one.folder for one in chosen.values()}
-    measured = _kept(scratch / "timed.json", partial(_measure, folders, test, config, device))
+    measured = _kept(
+        scratch / "timed.json", partial(_measure, folders, test, config, device, threads)
+    )
     texts: Texts = dict(measured["texts"])
     for one in entrants:
         if one.artifact not in texts:
             texts[one.artifact] = _kept(
                 scratch / f"{one.artifact.replace('/', '-')}.json",
-                partial(_translate, one.folder, test, config, device),
+                partial(_translate, one.folder, test, config, device, threads),
             )
     students = _students(entrants, texts, test)
     sizes, speeds = measured["parameters"], _speeds(measured)
@@ -80,7 +83,7 @@ def climb(
         source_language=test.source_language,
         target_language=test.target_language,
         sentences=len(test.sources),
-        decoding=config,
+        decoding=config.on(measured["device"]),
         device=measured["device"],
         threads=measured["threads"],
         seeds=tuple(dict.fromkeys(one.seed for one in entrants)),
@@ -111,11 +114,13 @@ def _timed(entrants: Sequence[Entrant], rung: str) -> dict[str, Entrant]:
 
 
 def _measure(
-    folders: Mapping[str, Path], test: TestSet, config: EvaluationConfig, device: str
+    folders: Mapping[str, Path], test: TestSet, config: EvaluationConfig, device: str, threads: int
 ) -> dict[str, Any]:
     """Translate and time in turn; return plain data."""
     translators = {
-        name: Translator.from_directory(folder, quantization=config.quantization, device=device)
+        name: Translator.from_directory(
+            folder, quantization=config.quantization, device=device, threads=threads
+        )
         for name, folder in folders.items()
     }
     hypotheses, speeds = measure(translators, test.sources, config)
@@ -133,8 +138,12 @@ def _speeds(measured: Mapping[str, Any]) -> dict[str, Speed]:
     return {name: Speed.model_validate(speed) for name, speed in measured["speeds"].items()}
 
 
-def _translate(folder: Path, test: TestSet, config: EvaluationConfig, device: str) -> list[str]:
-    translator = Translator.from_directory(folder, quantization=config.quantization, device=device)
+def _translate(
+    folder: Path, test: TestSet, config: EvaluationConfig, device: str, threads: int
+) -> list[str]:
+    translator = Translator.from_directory(
+        folder, quantization=config.quantization, device=device, threads=threads
+    )
     return [found.text for found in translated(folder.name, translator, test.sources, config)]
 
 
