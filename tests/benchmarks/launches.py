@@ -10,23 +10,30 @@ table of fine-tuning and phase 1, and which operations are the most; the last li
 
 import json
 from collections import Counter
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import torch
 import typer
 from phase_one import make_trainee
+from torch._inductor import config, metrics
+from torch._logging import set_logs
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pipelines.commands.options import Overrides, RecipeArgument
 from pipelines.commands.recipe_arguments import read_recipe
 from wd.config import Recipe, overridden
 from wd.data.batches import Batch
 from wd.model.paths import gpu_paths
+from wd.training.loss import cross_entropy
 from wd.training.world import World
 
 NARROW = ("d_model", 32), ("feed_forward", 64), ("heads", 4)
 FREE = {"aten::detach", "aten::_unsafe_view", "aten::empty", "aten::empty_like"}
 """Views by another name, and memory that is only set apart."""
+PLACES = {"aten::gather", "aten::scatter_add_"}
+"""Operations that touch only the places that an index names."""
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::_unique2", "aten::unique_dim"}
 """Operations whose result the host waits for."""
 
@@ -62,7 +69,9 @@ def count(
         sums = {kind: sum(each.values()) for kind, each in counts.items()}
         told[student] = sums | {"ratio": round(sums["generator"] / sums["fine_tuning"], 3)}
         told[student]["waits"] = sum(each[name] for each in counts.values() for name in WAITS)
-        print(f"{student}: " + ", ".join(f"{name} {value}" for name, value in told[student].items()))
+        print(
+            f"{student}: " + ", ".join(f"{name} {value}" for name, value in told[student].items())
+        )
         more = counts["generator"] - counts["fine_tuning"]
         for name, extra in more.most_common(top):
             print(f"  {name:44}{counts['fine_tuning'][name]:6} + {extra}")
@@ -84,6 +93,53 @@ def launches(recipe: Recipe, kind: str, batches: int) -> Counter[str]:
                 trainee.backward(text, 1.0)
             trainee.step(1)
     return counted.counts
+
+
+class Traffic(TorchDispatchMode):
+    """Sums the bytes that operations read and write while it lasts, without views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Do an operation, and count its tensors."""
+        made, name = operation(*args, **kwargs or {}), operation._schema.name
+        if name in PLACES:
+            self.bytes += 3 * args[2].numel() * args[0].element_size()
+        elif not operation.is_view and name not in FREE:
+            read, written = (kwargs or {}) | {"out": None}, made
+            for each in tree_leaves((args, read, written)):
+                if isinstance(each, torch.Tensor):
+                    self.bytes += each.numel() * each.element_size()
+        return made
+
+
+def loss_bytes(recipe: Recipe, pieces: int = 512) -> dict[str, int]:
+    """Return the bytes that the loss moves per target piece, forward and backward, by its ways.
+
+    Compiled, as the compiler counts the kernels that it makes.
+    """
+    vocabulary = recipe.teacher_model.target_vocabulary
+    target_BT = torch.randint(4, vocabulary, (1, pieces))
+    found = {}
+    ways = {"plain": nullcontext(), "lean": gpu_paths(), "compiled": gpu_paths()}
+    for way, paths in ways.items():
+        logits_BTV = torch.randn(1, pieces, vocabulary).bfloat16().requires_grad_()
+        with paths:
+            if way == "compiled":
+                with config.patch(force_disable_caches=True):
+                    metrics.reset()
+                    set_logs(inductor_metrics=True)  # it counts for its log only
+                    cross_entropy(logits_BTV, target_BT, 0.1, compiled=True).backward()
+                found[way] = int(metrics.num_bytes_accessed) // pieces
+                continue
+            with Traffic() as traffic:
+                cross_entropy(logits_BTV, target_BT, 0.1).backward()
+        found[way] = traffic.bytes // pieces
+    return found
 
 
 def _narrow(recipe: Recipe) -> Recipe:

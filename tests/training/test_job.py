@@ -507,7 +507,7 @@ def test_a_moving_average_is_validated_and_published_and_disturbs_nothing(
     states = [load_weights(last / f"{name}.safetensors") for name in ("weights", "moving-average")]
     trainee = make_trainee(averaged, World())
     trainee.module.load_state_dict(states[0] | states[1])
-    figures = validate(averaged.model, trainee.weights(), averaged.held_out, 0, torch.device("cpu"))
+    figures = validate(averaged.model, trainee.weights(), averaged.held_out, 0, World())
     assert figures.items() <= result.figures["history"][-1].items()
     assert result.figures["published"] == "last"
     assert equal(result.weights, trainee.weights())

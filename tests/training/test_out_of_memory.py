@@ -29,7 +29,7 @@ def test_an_update_that_does_not_fit_names_its_batch_and_the_keys(
     job: Callable[..., TrainingJob], phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = job("one", phase)
-    monkeypatch.setattr(Transformer, "decode", fail)
+    monkeypatch.setattr(Transformer, "forward", fail)
     with pytest.raises(DeviceMemoryError) as caught:
         run_job(one, World(), lambda _: None)
     told = str(caught.value)

@@ -173,7 +173,7 @@ def look(world: World, job: TrainingJob, out: Path) -> None:
         assert moments[0].shape == shares([parameter])[0].shape
     average = MovingAverage(trainee.module, 0.5)
     average.add(1)
-    found = gathered(average.weights, rank=world.rank)
+    found = gathered(average.weights, keep=world.rank == 0)
     assert bool(found) == (world.rank == 0)
     if world.rank == 0:
         save_weights(out, {"norm": norm.reshape(1)} | found)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from wd.data.schema import BOS, PAD, part_files
 from wd.errors import ArtifactError, DataError
@@ -39,6 +40,14 @@ class Batch:
             self.target_in_BT.to(device, non_blocking=True),
             self.target_BT.to(device, non_blocking=True),
         )
+
+    def filled(self, multiple: int) -> "Batch":
+        """Pad both sides to a multiple of so many positions."""
+
+        def fill(ids_BP: Tensor) -> Tensor:
+            return functional.pad(ids_BP, (0, -ids_BP.shape[1] % multiple), value=PAD)
+
+        return Batch(fill(self.source_BS), fill(self.target_in_BT), fill(self.target_BT))
 
     def pinned(self) -> "Batch":
         """Copy to memory that a GPU reads without the CPU's help."""

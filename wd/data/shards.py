@@ -15,7 +15,9 @@ from wd.data.schema import EOS, SHARD, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError
 
-ROW_GROUP_BATCHES = 64
+_GROUP_BATCHES, _GROUP_TOKENS = 64, 64 * 4096
+"""A row group holds so many batches, but of large ones only so many tokens: readers take whole
+groups, several at a time."""
 Ids = Sequence[Sequence[int]]
 
 
@@ -131,7 +133,8 @@ def _write(
     tokens = [int(target_lengths[row].sum()) for row in rows]
     columns = [_batched(sources, rows), _batched(targets, rows), pa.array(tokens, pa.int32())]
     table = pa.table(columns, schema=SHARD)
-    pq.write_table(table, out, row_group_size=ROW_GROUP_BATCHES, compression="zstd")
+    group = max(1, min(_GROUP_BATCHES, _GROUP_TOKENS // config.batch_tokens))
+    pq.write_table(table, out, row_group_size=group, compression="zstd")
     return {
         "pairs": len(order),
         "batches": len(rows),

@@ -18,7 +18,6 @@ from torch import Tensor
 from wd.generator.choices import MapKeys
 from wd.generator.maps import Maps
 
-
 Role = Literal["output", "input"]
 
 

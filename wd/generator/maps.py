@@ -1,7 +1,7 @@
 """All maps of a generator, each held once, whichever classes share it."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
 from wd.generator.layer_map import LayerMap, mix_layers, mixing_matrices
 from wd.model.paths import product_dtype, takes_gpu_path
-
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -39,14 +38,14 @@ def rounded(tensors: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
     """Return float32 tensors as products take them; on a GPU in one operation for all of them."""
     if not tensors:
         return {}
-    dtype = product_dtype(next(iter(tensors.values())))
-    if dtype == next(iter(tensors.values())).dtype or not takes_gpu_path(next(iter(tensors.values()))):
+    one = next(iter(tensors.values()))
+    dtype = product_dtype(one)
+    if dtype == one.dtype or not takes_gpu_path(one):
         return {key: each.to(dtype) for key, each in tensors.items()}
     beside = torch.cat([each.flatten() for each in tensors.values()]).to(dtype)
     parts = beside.split([each.numel() for each in tensors.values()])
     return {
-        key: part.view(each.shape)
-        for (key, each), part in zip(tensors.items(), parts, strict=True)
+        key: part.view(each.shape) for (key, each), part in zip(tensors.items(), parts, strict=True)
     }
 
 
@@ -90,7 +89,8 @@ class MapSet(nn.Module):
 
     def by_key(self) -> StepMaps:
         """Return the maps that transformations look up, rounded once for all that share them."""
-        exact = Maps(mixing_matrices(self.layer_maps), dict(self.width_maps.items()))
+        layer_maps = cast(Mapping[str, LayerMap], self.layer_maps)
+        exact = Maps(mixing_matrices(layer_maps), dict(self.width_maps.items()))
         both = rounded(
             {
                 (kind, key): maps[key]

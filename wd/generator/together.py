@@ -1,4 +1,4 @@
-"""A generator's classes side by side, for a GPU: there a small operation costs as much as a big one.
+"""A generator's classes side by side, for a GPU: there a small operation costs as a big one.
 
 What becomes of a class stands in `transform`; here the same functions get many classes at once.
 """

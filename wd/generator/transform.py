@@ -150,8 +150,8 @@ def gated(
 ) -> list[Sequence[Tensor]]:
     """Return the S instances of each part: S = tanh(T) * W + B, for all of them at once.
 
-    `ts` hold the parts' T in their order, each of one part [S, ...] or of several [n, S, ...]. Either all parts
-    have a W, or none.
+    `ts` hold the parts' T in their order, each of one part [S, ...] or of several [n, S, ...].
+    Either all parts have a W, or none.
     """
     shifts = [_rows(part.shift, rows) for part in parts]
     gates = [_rows(part.gate, rows) for part in parts if part.gate is not None]

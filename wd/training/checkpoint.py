@@ -16,6 +16,7 @@ from wd.errors import ArtifactError
 from wd.files import sha256, whole
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import MovingAverage
+from wd.training.copies import Copies
 from wd.training.sharding import gathered, placed
 
 WEIGHTS = "weights.safetensors"
@@ -78,15 +79,16 @@ class CheckpointFolder:
         only with the two newest. Waits for the checkpoint before, and raises what that raised.
         """
         self.wait()
-        tensors = {WEIGHTS: _copies(module.state_dict(), rank)}
-        tensors[OPTIMIZER] = _copies(_moments(module, optimizer), rank)
+        tensors = {WEIGHTS: module.state_dict(), OPTIMIZER: _moments(module, optimizer)}
         if moving_average is not None:
-            tensors[MOVING_AVERAGE] = _copies(moving_average.weights, rank)
+            tensors[MOVING_AVERAGE] = moving_average.weights
+        wholes = {part: gathered(named, keep=rank == 0) for part, named in tensors.items()}
         if rank:
             return
+        copies = Copies(wholes)
         state = json.dumps({"run": self._run, **asdict(progress)})
         self._pending = self._writer.submit(
-            self._write, progress.update, tensors, state, frozenset(keep)
+            self._write, progress.update, copies, state, frozenset(keep)
         )
 
     def wait(self) -> None:
@@ -155,11 +157,11 @@ class CheckpointFolder:
     def _write(
         self,
         update: int,
-        tensors: Mapping[str, Mapping[str, Tensor]],
+        copies: Copies,
         state: str,
         keep: frozenset[int],
     ) -> None:
-        final = self._folder(update)
+        final, tensors = self._folder(update), copies.ready()
         with whole(final) as partial:
             partial.mkdir(parents=True)
             for name, values in tensors.items():
@@ -181,11 +183,6 @@ class CheckpointFolder:
 
     def _all(self) -> list[Path]:
         return sorted(self._path.glob("update-*"))
-
-
-def _copies(tensors: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
-    """Return whole copies on the CPU, which go on changing with nothing."""
-    return gathered(tensors, rank=rank, copy=True)
 
 
 def _checked(folder: Path, name: str) -> Path:

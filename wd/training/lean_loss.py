@@ -27,6 +27,7 @@ class LeanCrossEntropy(Function):
     def forward(
         ctx: Any, logits_NV: Tensor, target_N: Tensor, smoothing: float, compiled: bool
     ) -> Tensor:
+        """Return the loss [], float32."""
         inside_N = target_N != PAD
         by_row = _function(_loss_rows, compiled)
         loss_N, normaliser_N = _joined(
@@ -40,6 +41,7 @@ class LeanCrossEntropy(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return the gradient of the logits, in their precision."""
         logits_NV, target_N, normaliser_N, inside_N = ctx.saved_tensors
         by_row = _function(_gradient_rows, ctx.compiled)
         blocks = _blocks(ctx.compiled, logits_NV, target_N, normaliser_N, scale * inside_N)
@@ -59,6 +61,7 @@ class LeanDivergence(Function):
         temperature: float,
         compiled: bool,
     ) -> Tensor:
+        """Return the divergence [], float32."""
         by_row = _function(_divergence_rows, compiled)
         loss_N, ours_N, theirs_N = _joined(
             by_row(*each, temperature) for each in _blocks(compiled, logits_NV, teacher_NV)
@@ -70,6 +73,7 @@ class LeanDivergence(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """Return the gradient of the student's logits, in their precision."""
         *tensors, inside_N = ctx.saved_tensors
         by_row = _function(_divergence_gradient_rows, ctx.compiled)
         blocks = _blocks(ctx.compiled, *tensors, scale * ctx.temperature * inside_N)
@@ -91,17 +95,16 @@ def _gradient_rows(
     logits_RV: Tensor, target_R: Tensor, normaliser_R: Tensor, scale_R: Tensor, smoothing: float
 ) -> Tensor:
     """Return (softmax - smoothed labels) * scale [R, V], in the logits' precision."""
-    gradient_RV = _exp(logits_RV.float() - normaliser_R[:, None])
+    softmax_RV = _exp(logits_RV - normaliser_R[:, None])
     share = smoothing / logits_RV.shape[1]
     if torch.compiler.is_compiling():  # one pass, where adding to single places would be two
         columns_V = torch.arange(logits_RV.shape[1], device=target_R.device)
         labels_RV = (1 - smoothing) * (columns_V == target_R[:, None])
-        return ((gradient_RV - share - labels_RV) * scale_R[:, None]).to(logits_RV.dtype)
-    if smoothing:
-        gradient_RV -= share
+        return ((softmax_RV - share - labels_RV) * scale_R[:, None]).to(logits_RV.dtype)
     label_R1 = torch.full_like(target_R[:, None], smoothing - 1, dtype=torch.float32)
-    gradient_RV.scatter_add_(1, target_R[:, None], label_R1)
-    return _times(gradient_RV, scale_R, logits_RV.dtype)
+    softmax_RV.scatter_add_(1, target_R[:, None], label_R1)
+    scale_R1, out_RV = scale_R[:, None], torch.empty_like(softmax_RV, dtype=logits_RV.dtype)
+    return torch.addcmul(-share * scale_R1, softmax_RV, scale_R1, out=out_RV)
 
 
 def _divergence_rows(
@@ -125,7 +128,7 @@ def _divergence_gradient_rows(
     """Return (student - teacher) * scale [R, V], in the logits' precision."""
     ours_RV = _exp(logits_RV.float() / temperature - normaliser_R[:, None])
     theirs_RV = _exp(teacher_RV.float() / temperature - teacher_normaliser_R[:, None])
-    return _times(ours_RV - theirs_RV, scale_R, logits_RV.dtype)
+    return ((ours_RV - theirs_RV) * scale_R[:, None]).to(logits_RV.dtype)
 
 
 def _logs(logits_RV: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -138,13 +141,6 @@ def _logs(logits_RV: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
 
 def _exp(numbers: Tensor) -> Tensor:
     return numbers.exp() if torch.compiler.is_compiling() else numbers.exp_()
-
-
-def _times(numbers_RV: Tensor, scale_R: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a product in a lower precision, written once."""
-    if torch.compiler.is_compiling():
-        return (numbers_RV * scale_R[:, None]).to(dtype)
-    return torch.mul(numbers_RV, scale_R[:, None], out=torch.empty_like(numbers_RV, dtype=dtype))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from wd.training.sharding import evened
 from wd.training.trainee import Trainee
 from wd.training.world import World
 
+AHEAD = 16
+"""Updates whose batches are read ahead: a new window of row groups takes seconds to load."""
+MULTIPLE = 8
+"""A GPU gets sequences of such lengths: its attention kernels want them, and shapes are fewer."""
 Value = TypeVar("Value")
 Wish = Literal["go on", "save", "stop"]
 """What somebody outside wants: to let the run go on, to have it saved, or saved and stopped."""
@@ -45,6 +50,8 @@ class Hooks:
     progress: Callable[[dict[str, float]], None]
     """Is called every `log_every` updates, with update, loss, learning_rate, gradient_norm,
     skipped, tokens_per_second and seconds_left."""
+    compiled: Callable[[float], None]
+    """Is called after this attempt's first update, if that compiled, with its seconds."""
     resumed: Callable[[int], None]
     """Is called before the first update, if the run goes on after an earlier one: with that."""
     wish: Callable[[], Wish]
@@ -72,6 +79,7 @@ def train(
     if progress.update:
         hooks.resumed(progress.update)
     history, earlier, began = progress.history, progress.seconds, time.monotonic()
+    first = progress.update + 1
     supply, meter = _Supply(reader, config, world), _Meter(config, progress.update, world)
 
     def save() -> None:
@@ -109,6 +117,10 @@ def train(
             validates = _validates(update, config)
             if validates or update % config.log_every == 0:
                 meter.report(update, hooks.progress)
+            if config.compile and update == first:
+                norm.item()  # waits for the device
+                hooks.compiled(time.monotonic() - began)
+                meter.restart(update)
             if validates:
                 save()  # first, so that whatever happens to a validation costs no training
                 validate()
@@ -180,22 +192,25 @@ def _diverged(update: int, sign: str) -> str:
 
 
 class _Supply:
-    """Holds this worker's batches of one update after another, read one update ahead."""
+    """Holds this worker's batches of one update after another, some of them read ahead."""
 
     def __init__(self, reader: ShardReader, config: TrainingConfig, world: World) -> None:
         self._reader = reader
         self._config = config
         self._world = world
         self._thread = ThreadPoolExecutor(1, "batches")
-        self._ahead: tuple[int, Future[tuple[list[Batch], int]]] | None = None
+        self._ahead: deque[Future[tuple[list[Batch], int]]] = deque()
+        self._next: int | None = None
 
     def take(self, update: int) -> tuple[list[Batch], int]:
         """Return the batches, and the target pieces of all workers' batches."""
-        if self._ahead is None or self._ahead[0] != update:
-            self._ahead = (update, self._thread.submit(self._read, update))
-        found = self._ahead[1].result()
-        self._ahead = (update + 1, self._thread.submit(self._read, update + 1))
-        return found
+        if self._next != update:
+            self._ahead.clear()
+        first = update + len(self._ahead)
+        for one in range(first, min(update + AHEAD, self._config.updates)):
+            self._ahead.append(self._thread.submit(self._read, one))
+        self._next = update + 1
+        return self._ahead.popleft().result()
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
@@ -206,7 +221,7 @@ class _Supply:
         mine = [self._reader[index] for index in indices[world.rank :: world.size]]
         mine = evened(mine, config, world)
         if world.device.type == "cuda":
-            mine = [batch.pinned() for batch in mine]
+            mine = [batch.filled(MULTIPLE).pinned() for batch in mine]
         return mine, int(self._reader.tokens[indices].sum())
 
 

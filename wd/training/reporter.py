@@ -56,28 +56,35 @@ class Reporter:
 
     def validate(self, update: int) -> dict[str, Any]:
         """Validate what would be published; return the history's entry, on other ranks {}."""
-        trainee, rank = self._trainee, self._world.rank
-        if rank:
-            if trainee.spread:  # what rank 0 validates takes all workers to gather
-                with trainee.averaged():
-                    trainee.weights()
+        trainee, world = self._trainee, self._world
+        with trainee.averaged():
+            figures = self.measured(trainee.weights(), world)
+            if isinstance(trainee, GeneratorTrainee) and world.rank == 0:
+                diagnose(trainee, self._tracker, self._job.scratch, update)
+        if world.rank:
             self._on_validation({})
             return {}
-        with trainee.averaged():
-            figures = self.measured(trainee.weights())
-            if isinstance(trainee, GeneratorTrainee):
-                diagnose(trainee, self._tracker, self._job.scratch, update)
         self.say(f"update {update}: validation {listed(figures)}")
         self._tracker.log_metrics({"validation": figures}, step=update)
         entry: dict[str, Any] = {"phase": self._job.name, "update": update, **figures}
         self._on_validation(entry)
         return entry
 
-    def measured(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return the validation's figures of some weights of the job's model."""
+    def measured(
+        self, weights: Mapping[str, Tensor], world: World | None = None
+    ) -> dict[str, float]:
+        """Return the validation's figures of some weights of the job's model.
+
+        With `world` all workers share the work, otherwise this one does all of it.
+        """
         job = self._job
-        sentences = job.config.bleu_sentences
-        return validate(job.model, weights, job.held_out, sentences, self._world.device)
+        world = world or World(device=self._world.device)
+        return validate(job.model, weights, job.held_out, job.config.bleu_sentences, world)
+
+    def compiled(self, seconds: float) -> None:
+        """Say what the first update took, most of which was compiling."""
+        if self._world.rank == 0:
+            self.say(f"compiled; the first update took {seconds:.0f} s")
 
     def say(self, line: str) -> None:
         """Write a line to standard error; on standard output `--json` prints its one line."""

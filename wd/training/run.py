@@ -46,6 +46,7 @@ def run_job(
         hooks = Hooks(
             validate=reporter.validate,
             progress=reporter.progress,
+            compiled=reporter.compiled,
             resumed=reporter.resumed,
             wish=wish,
         )

@@ -68,20 +68,19 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def gathered(tensors: Mapping[str, Tensor], *, rank: int, copy: bool = False) -> dict[str, Tensor]:
-    """Return detached tensors whole: spread ones on the CPU, for rank 0 only; others as they are.
+def gathered(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
+    """Return detached tensors whole: spread ones on the CPU, if this worker is to keep them.
 
-    With `copy` the others are copied to the CPU. Spread ones are gathered one after another, so
-    that no device needs room for more than the largest. All workers must ask together.
+    One after another, so that no device needs room for more than the largest. All workers must
+    ask together.
     """
     found = {}
     for name, tensor in tensors.items():
         all_rows = whole(tensor.detach())
-        if isinstance(tensor, DTensor):
-            if rank == 0:
-                found[name] = all_rows.cpu()
-        else:
-            found[name] = all_rows.to("cpu", copy=True) if copy else all_rows
+        if not isinstance(tensor, DTensor):
+            found[name] = all_rows
+        elif keep:
+            found[name] = all_rows.cpu()
     return found
 
 

@@ -2,11 +2,11 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from inspect import signature
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,6 @@ from wd.training.schedule import learning_rate
 from wd.training.sharding import gathered, is_spread, whole
 from wd.training.world import World, autocast
 
-Function = TypeVar("Function", bound=Callable[..., Tensor])
 _KNOWN = signature(DistributedDataParallel).parameters
 _NO_EXCHANGE: dict[str, Any] = {
     "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers": False
@@ -58,7 +57,9 @@ class Trainee(ABC):
         if world.size > 1 and not self.spread:
             # Of a map that is held once, [1, I, O], the first stride has no meaning.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
-            self._shared = DistributedDataParallel(self.module, **_NO_EXCHANGE)
+            self._shared = DistributedDataParallel(
+                self.module, gradient_as_bucket_view=True, **_NO_EXCHANGE
+            )
 
     @abstractmethod
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
@@ -104,11 +105,16 @@ class Trainee(ABC):
     def gather(self) -> None:
         """After training, hold all that may be published, on rank 0; all workers call this."""
 
-    def _compiled(self, function: Function) -> Function:
-        """Compile for any sentence length, if the config says so."""
-        if not self._config.compile:
-            return function
-        return cast("Function", torch.compile(function, dynamic=True))
+    def _compile(self, model: Transformer) -> None:
+        """Compile each layer for any sentence length, if the config says so.
+
+        Layers of a stack share the code: a few seconds for each stack, where a whole step takes
+        minutes.
+        """
+        if self._config.compile:
+            for stack in (model.encoder, model.decoder):
+                for layer in stack.layers:
+                    layer.compile(dynamic=True)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context for the forward pass, in the config's precision."""
@@ -124,7 +130,7 @@ class ModelTrainee(Trainee):
         self, module: Transformer, config: TrainingConfig, objective: Objective, world: World
     ) -> None:
         super().__init__(module, config, objective, world)
-        self._forward = self._compiled(self._shared)
+        self._compile(module)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`; workers exchange gradients once, with the last batch."""
@@ -134,14 +140,14 @@ class ModelTrainee(Trainee):
             ddp = self._shared if isinstance(self._shared, DistributedDataParallel) else None
             with ddp.no_sync() if ddp and left else nullcontext():
                 with self.autocast():
-                    loss = self._objective(self.module, self._forward, batch)
+                    loss = self._objective(self.module, self._shared, batch)
                 (loss * scale).backward()
             total += loss.detach()
         return total
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the module's own state dict; of one that is spread, on the CPU of rank 0."""
-        return gathered(self.module.state_dict(), rank=self._rank)
+        """Return the module's own state dict; of one that is spread, whole on every CPU."""
+        return gathered(self.module.state_dict())
 
     def gather(self) -> None:
         """See `Trainee.gather`; the optimiser is no longer of use."""
@@ -171,7 +177,7 @@ class GeneratorTrainee(Trainee):
         super().__init__(module, config, objective, world)
         self._student = Transformer(module.student, config.dropout).to(world.device).train()
         self._multiplied = multiplied(self._student)
-        self._forward = self._compiled(self._run)
+        self._compile(self._student)
 
     def backward(self, batches: Sequence[Batch], scale: float) -> Tensor:
         """See `Trainee.backward`.
@@ -189,7 +195,7 @@ class GeneratorTrainee(Trainee):
         for batch in batches:
             batch = batch.to(self._device)
             with self.autocast():
-                forward = partial(self._forward, self._rounded(weights))
+                forward = partial(self._run, self._rounded(weights))
                 loss = self._objective(self._student, forward, batch)
             (loss * scale).backward()
             total += loss.detach()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
+import torch.distributed
 from torch import Tensor
 
 from wd.config import DecodingConfig, ModelConfig
@@ -18,6 +19,7 @@ from wd.decoding.engine import Translator
 from wd.evaluation.quality import Quality, score
 from wd.model.transformer import Transformer
 from wd.training.loss import cross_entropy
+from wd.training.world import World, autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,29 +41,39 @@ def validate(
     weights: Mapping[str, Tensor],
     held_out: HeldOut,
     bleu_sentences: int,
-    device: torch.device,
+    world: World,
 ) -> dict[str, float]:
-    """Return loss (nats per target piece, not smoothed), perplexity, and BLEU and chrF if asked."""
-    loss = _loss(model, weights, held_out, device)
+    """Return loss (nats per target piece, not smoothed), perplexity, and BLEU and chrF if asked.
+
+    All workers call this, since they share the batches; only rank 0 translates, the others get {}.
+    On a GPU the loss is computed in the precision of training (`auto`), on a CPU in float32.
+    """
+    loss = _loss(model, weights, held_out, world)
+    if world.rank:
+        return {}
     figures = {"loss": loss, "perplexity": math.exp(min(loss, 50.0))}
     if bleu_sentences:
-        quality = _quality(model, weights, held_out, bleu_sentences, device)
+        quality = _quality(model, weights, held_out, bleu_sentences, world.device)
         figures |= {"bleu": quality.bleu, "chrf": quality.chrf}
     return figures
 
 
 @torch.inference_mode()
 def _loss(
-    config: ModelConfig, weights: Mapping[str, Tensor], held_out: HeldOut, device: torch.device
+    config: ModelConfig, weights: Mapping[str, Tensor], held_out: HeldOut, world: World
 ) -> float:
+    device = world.device
     model = Transformer(config).to(device).eval()
     model.load_state_dict(weights)
     reader = ShardReader([held_out.shards])
     total = torch.zeros((), device=device)
-    for index in range(len(reader)):
-        batch = reader[index].to(device)
-        logits_BTV = model(batch.source_BS, batch.target_in_BT)
-        total += cross_entropy(logits_BTV, batch.target_BT, 0.0)
+    with autocast("auto" if device.type == "cuda" else "float32", device):
+        for index in range(world.rank, len(reader), world.size):
+            batch = reader[index].to(device)
+            logits_BTV = model(batch.source_BS, batch.target_in_BT)
+            total += cross_entropy(logits_BTV, batch.target_BT, 0.0)
+    if world.size > 1:
+        torch.distributed.all_reduce(total)
     return total.item() / int(reader.tokens.sum())
 
 
