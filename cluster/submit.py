@@ -17,6 +17,7 @@ from pipelines.commands.command_group import reporting
 from pipelines.commands.options import Overrides, RecipeArgument
 from pipelines.commands.recipe_arguments import RECIPES, read_recipe, recipe_path
 from wd.errors import UserError
+from wd.installed import RAY, need
 
 
 def submit(
@@ -27,6 +28,7 @@ def submit(
     The job's log goes to standard output. Without `wait` the status is 0 once it is submitted.
     Raises UserError if no cluster answers or if too much would be shipped.
     """
+    need(RAY, "run it here: wd run RECIPE ray.workers=0")
     from wd.distributed.jobs import Jobs
 
     jobs = Jobs(address)

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from tests.device import DEVICE, EXACT
 from wd.config import (
     GeneratorConfig,
     ModelConfig,
@@ -219,6 +220,7 @@ def job(tmp_path: Path, held_out: HeldOut) -> Callable[..., TrainingJob]:
             "average_last": 2,
             "bleu_sentences": 0,
             "precision": "float32",  # what `auto` takes depends on the machine
+            **(EXACT if DEVICE.type == "cuda" else {}),
             **changes,
         }
         start: dict[str, Any] = {"model": teacher}

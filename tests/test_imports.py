@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 OURS = ("wd", "pipelines", "tune_spaces", "cluster")
 
 LAYERS = (
-    ("wd.errors", "wd.files", "wd.language_codes", "wd.svg"),
+    ("wd.errors", "wd.files", "wd.language_codes", "wd.machine", "wd.svg"),
+    ("wd.installed",),
     ("wd.manifest", "wd.places"),
     ("wd.config",),
     ("wd.artifacts", "wd.tracking"),

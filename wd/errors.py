@@ -37,6 +37,29 @@ class ClusterError(UserError):
     """A Ray cluster that does not answer or does not let us in."""
 
 
+class DeviceMemoryError(UserError):
+    """A batch or a model that does not fit the memory of a GPU, or of the machine."""
+
+
+_LACK = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
+"""What torch, CTranslate2, CUDA and C++ say when there is no memory."""
+
+
+def out_of_memory(error: Exception) -> str | None:
+    """Return what an error of a library says of a lack of memory; None if it is of another kind.
+
+    Without torch's advice on its allocator, and without a C++ backtrace.
+    """
+    if isinstance(error, UserError) or not isinstance(error, RuntimeError | MemoryError):
+        return None
+    told = str(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if not names & {"OutOfMemoryError", "MemoryError"} and not any(s in told for s in _LACK):
+        return None
+    first = told.partition(" If reserved but unallocated")[0].partition("\n")[0]
+    return first.strip() or type(error).__name__
+
+
 def to_data(error: UserError) -> dict[str, str]:
     """Return the error as plain data, for another process; `from_data` makes it anew.
 

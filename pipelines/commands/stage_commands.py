@@ -54,7 +54,8 @@ def run(
     if as_json:
         return print_json({name: _described(artifact) for name, artifact in made.items()})
     _print_evaluation(made["evaluation"])
-    print(f"registered: {registration(made['registry'].metrics)}")
+    if "registry" in made:
+        print(f"registered: {registration(made['registry'].metrics)}")
 
 
 def _add_stage(name: str, about: str) -> None:

@@ -3,12 +3,14 @@
 from pipelines.context import STAGES, Run
 from wd.artifacts import Artifact
 from wd.errors import ConfigError
+from wd.tracking import is_tracked
 
 
 def everything(run: Run) -> dict[str, Artifact]:
     """Make whatever is missing, in order; return the last stages' artifacts.
 
-    The stages ask for what they need themselves, so asking for the last ones is enough.
+    The stages ask for what they need themselves, so asking for the last ones is enough. Without
+    tracking there is no registry, and its stage is left out.
     """
     from pipelines.stages.evaluation import evaluation
     from pipelines.stages.registry import registry
@@ -19,7 +21,11 @@ def everything(run: Run) -> dict[str, Artifact]:
     check_generable(recipe.teacher_model, recipe.student_model, recipe.generator.grouping)
     if not run.dry:
         check_half_precision(recipe)
-    return {"evaluation": evaluation(run), "registry": registry(run)}
+    made = {"evaluation": evaluation(run)}
+    if is_tracked(recipe):
+        return made | {"registry": registry(run)}
+    run.console.print("left out  registry: tracking.uri is none, and the registry is MLflow's")
+    return made
 
 
 def stages_from(stage: str | None) -> frozenset[str]:

@@ -102,7 +102,7 @@ def _translate(
     from wd.distributed.map import map_parts
 
     parts, made = part_files(sources), work.scratch / "parts"
-    device, threads = decoding_device(ray), max(1, int(ray.map_cpus))
+    device, threads = decoding_device(ray), max(1, int(ray.map_cpus)) if ray.workers else 0
     # The scratch folder outlives a killed run, so its finished parts are not translated again.
     stats = map_parts(
         PartTranslator, parts, made, config=ray, actor_args=(model, config, device, threads)

@@ -8,7 +8,8 @@ from pipelines.stages.evaluation import evaluation
 from pipelines.stages.student import student
 from wd.artifacts import Artifact, Metrics, Store
 from wd.config import Recipe
-from wd.tracking import tracking_address, tracking_place
+from wd.errors import RegistryError
+from wd.tracking import is_tracked, tracking_address, tracking_place
 
 VERSION = 1
 REGISTRATION = "registration.json"
@@ -47,7 +48,11 @@ def registry(run: Run) -> Artifact:
 
 
 def promote(recipe: Recipe) -> dict[str, Any]:
-    """Make what is missing, register, set the alias (again, after a roll-back); tell what is."""
+    """Make what is missing, register, set the alias (again, after a roll-back); tell what is.
+
+    Raises RegistryError where nothing is tracked.
+    """
+    _check(recipe)
     with Run(recipe, rebuild=frozenset({"registry"})) as run:
         return registry(run).metrics
 
@@ -57,6 +62,7 @@ def rollback(recipe: Recipe) -> dict[str, Any]:
 
     Raises RegistryError if there is no such alias or no version before.
     """
+    _check(recipe)
     from wd.registry import Registry
 
     name, alias = registered_name(recipe), recipe.registry.alias
@@ -67,6 +73,14 @@ def rollback(recipe: Recipe) -> dict[str, Any]:
 def registered_name(recipe: Recipe) -> str:
     """Return the registered model's name."""
     return recipe.registry.name or f"{recipe.name}-{recipe.student}"
+
+
+def _check(recipe: Recipe) -> None:
+    if not is_tracked(recipe):
+        raise RegistryError(
+            "tracking.uri is none, and the registry is MLflow's: leave it out to use a local file, "
+            "or give a server's address"
+        )
 
 
 def _register(run: Run, work: Work, report: Artifact, model: Artifact) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from wd.artifacts import Artifact, Metrics
-from wd.data.tokenizer_training import train_tokenizer
 
 VERSION = 2
 
@@ -14,6 +13,8 @@ def tokenizer(run: Run) -> Artifact:
     recipe, text = run.recipe, corpus(run)
 
     def build(work: Work) -> Metrics:
+        from wd.data.tokenizer_training import train_tokenizer
+
         return dict(train_tokenizer(text.path / "train", work.out, recipe.tokenizer))
 
     return run.stage(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from wd.config import SPECIAL_PIECES, ModelConfig
+from wd.data.batches import Batch
 from wd.data.schema import BOS, EOS, PAD
 from wd.data.shards import pack
 
@@ -40,6 +42,16 @@ def write_batches(path: Path, model: ModelConfig, tokens: int, count: int) -> in
         total += int(lengths[1, rows].sum())
     np.savez(path, allow_pickle=False, **arrays)
     return total
+
+
+def read_batches(path: Path) -> list[Batch]:
+    """Return the batches of such a file, on the CPU."""
+    sides = ("source", "target_in", "target")
+    with np.load(path) as file:
+        return [
+            Batch(*(torch.from_numpy(file[f"{side}_{index}"]) for side in sides))
+            for index in range(len(file.files) // len(sides))
+        ]
 
 
 def _sentences(

@@ -10,17 +10,16 @@ that the step takes. Prints the share of each kind of operation; the last line i
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from phase_one import make_trainee
-from random_batches import write_batches
+from random_batches import read_batches, write_batches
 from torch.profiler import ProfilerActivity, profile
 
 from pipelines.commands.options import Overrides, RecipeArgument
@@ -80,7 +79,7 @@ def profile_steps(
     with profile(activities=activities) as profiler:
         for _ in range(steps):
             step()
-    shares = _shares(profiler, device)
+    shares = shares_of(_times(profiler, device), KINDS, exact=True)
     pieces = median(int((batch.target_BT != 0).sum()) for batch in batches)
     length = round(median(batch.target_BT.shape[1] for batch in batches))
     flops = training_flops(model, length) * pieces
@@ -106,16 +105,7 @@ def _batches(model: ModelConfig, tokens: int) -> list[Batch]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "batches.npz"
         write_batches(path, model, tokens, BATCHES)
-        with np.load(path) as file:
-            return [
-                Batch(
-                    *(
-                        torch.from_numpy(file[f"{side}_{index}"])
-                        for side in ("source", "target_in", "target")
-                    )
-                )
-                for index in range(BATCHES)
-            ]
+        return read_batches(path)
 
 
 def _timed(step: Callable[[], None], device: str) -> float:
@@ -126,15 +116,38 @@ def _timed(step: Callable[[], None], device: str) -> float:
     return time.perf_counter() - began
 
 
-def _shares(profiler: profile, device: str) -> dict[str, float]:
-    """Return each kind's share of the time that operations took themselves."""
-    times = dict.fromkeys([*KINDS, "other"], 0.0)
-    for event in profiler.key_averages():
-        own = event.self_device_time_total if device == "cuda" else event.self_cpu_time_total
-        kind = next((name for name, keys in KINDS.items() if event.key in keys), "other")
-        times[kind] += own
-    total = sum(times.values())
-    return {kind: value / total for kind, value in sorted(times.items(), key=lambda each: -each[1])}
+def shares_of(
+    times: Mapping[str, tuple[int, float]], kinds: Mapping[str, Sequence[str]], *, exact: bool
+) -> dict[str, float]:
+    """Return each kind's share of the time, the largest first.
+
+    `times`: name -> how often, how long. A kind is names, or without `exact` what names hold.
+    """
+
+    def kind_of(name: str) -> str:
+        for kind, keys in kinds.items():
+            if name in keys if exact else any(key in name.lower() for key in keys):
+                return kind
+        return "other"
+
+    sums = dict.fromkeys([*kinds, "other"], 0.0)
+    for name, (_, taken) in times.items():
+        sums[kind_of(name)] += taken
+    total = sum(sums.values()) or 1.0
+    return {kind: value / total for kind, value in sorted(sums.items(), key=lambda each: -each[1])}
+
+
+def _times(profiler: profile, device: str) -> dict[str, tuple[int, float]]:
+    """Return operation -> how often it ran, the time that it took itself; kernels are in theirs."""
+    on_card = torch.autograd.DeviceType.CUDA
+    events = [each for each in profiler.key_averages() if each.device_type != on_card]
+    return {
+        each.key: (
+            each.count,
+            each.self_device_time_total if device == "cuda" else each.self_cpu_time_total,
+        )
+        for each in events
+    }
 
 
 def _rate(rows: int, inner: int, columns: int, device: str, kind: torch.dtype) -> float:

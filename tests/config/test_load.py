@@ -119,6 +119,7 @@ def test_frozen(path: Path) -> None:
         ("students={a/b: {}}", r"students\.a/b"),
         ("root=", r"root: "),
         ("registry.alias=a b", r"registry\.alias: "),
+        ("tracking.uri=None", r"tracking\.uri: to track nothing write none, not None"),
         ("pseudo.max_length=1025", r"pseudo\.max_length: .*1024"),
         ("pseudo.length_penalty=-1e300", r"pseudo\.length_penalty: .*greater than or equal to 0"),
         ("evaluation.length_penalty=1e9", r"evaluation\.length_penalty: .*less than or equal to 5"),

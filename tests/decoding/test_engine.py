@@ -1,6 +1,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import ctranslate2
 import psutil
@@ -13,7 +14,7 @@ from wd.data.schema import EOS
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.engine import Translator
 from wd.decoding.greedy import greedy
-from wd.errors import ArtifactError, ConfigError
+from wd.errors import ArtifactError, ConfigError, DeviceMemoryError
 from wd.model.directory import load_transformer
 from wd.model.transformer import Transformer
 
@@ -162,6 +163,21 @@ def test_unknown_characters_are_told_once(
     for _ in range(2):
         translator.translate([*sentences[:3], "Ж", "Der Hund 漢"], SETTINGS)
     assert caplog.text.count("2 lines hold characters that the model does not know") == 1
+
+
+def test_a_lack_of_memory_names_the_keys(
+    model_folder: Path, sentences: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = Translator.from_directory(model_folder, threads=1)
+    engine = Mock(translate_batch=Mock(side_effect=RuntimeError("CUDA failed: out of memory")))
+    monkeypatch.setattr(translator, "_engine", engine)
+    with pytest.raises(DeviceMemoryError) as caught:
+        translator.translate(sentences[:2], DecodingConfig(beam_size=7))
+    for part in ("pseudo.batch_tokens", "batch_tokens (4096)", "beam_size (7)", "out of memory"):
+        assert part in str(caught.value)
+    engine.translate_batch.side_effect = RuntimeError("no such kernel")
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        translator.translate(sentences[:2], DecodingConfig())
 
 
 def test_what_the_device_cannot_do_is_refused(model_folder: Path) -> None:

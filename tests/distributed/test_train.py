@@ -13,7 +13,7 @@ import torch
 
 from wd.config import ObjectiveConfig, RayConfig
 from wd.distributed.train import fit
-from wd.errors import ConfigError, UserError
+from wd.errors import ConfigError, DeviceMemoryError, UserError
 from wd.training.job import TrainingJob, result_of
 
 Job = Callable[..., TrainingJob]
@@ -103,3 +103,15 @@ def interrupt_after(folder: Path, update: int) -> None:
 def test_batches_that_cannot_be_shared_are_refused(job: Job) -> None:
     with pytest.raises(ConfigError, match="2 batches cannot be shared by 3 workers"):
         fit(job("one"), RayConfig(workers=3))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_lack_of_memory_arrives_once_and_names_the_keys(
+    job: Job, ray_session: None, workers: int
+) -> None:
+    one = job("vast")
+    vast = replace(one, model=one.model.model_copy(update={"target_vocabulary": 10**11}))
+    with pytest.raises(
+        DeviceMemoryError, match=r"allocate memory(.|\n)*lower shards\.batch_tokens"
+    ):
+        fit(vast, RayConfig(workers=workers, cpus_per_worker=0.5))

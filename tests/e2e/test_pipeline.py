@@ -35,6 +35,8 @@ STAGES = (
     "evaluation",
     "registry",
 )
+ON_RAY = ("corpus", "tokenizer", "shards/e2e-pseudo")
+"""Who is killed here has made what comes before by Ray Data; the others do all by themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,8 @@ def killed_at(recipe: Path, stage: str) -> str:
     A training stage is killed when its third checkpoint is due, since only then the first is sure.
     """
     sign = f"{TRAINING[stage]}15:" if stage in TRAINING else f"making  {stage}"
-    done = run("tests.e2e.run_until", sign, str(recipe))
+    workers = ("ray.workers=1", "ray.cpus_per_worker=0.5") if stage in ON_RAY else ()
+    done = run("tests.e2e.run_until", sign, str(recipe), *workers)
     assert done.returncode == -signal.SIGKILL, f"not killed at {stage}:\n{done.stdout}"
     return done.stdout
 

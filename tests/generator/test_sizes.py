@@ -7,7 +7,7 @@ import pytest
 
 from wd.config import GroupingConfig
 from wd.generator.generator import ParameterGenerator
-from wd.generator.sizes import map_sizes, own_parameters
+from wd.generator.sizes import frozen_bytes, map_sizes, own_parameters
 
 
 @pytest.mark.parametrize("student", ["tiny", "uneven", "both", "thin"])
@@ -33,3 +33,11 @@ def test_sizes_are_the_generators(build: Callable[..., ParameterGenerator], stud
         for key, layer_map in generator.maps.layer_maps.items():
             found[key] = sum(one.numel() for one in layer_map.parameters())
         assert sizes == found
+        held = dict(generator.named_buffers())
+        rounded = sum(
+            each.nbytes // 2
+            for name, each in held.items()
+            if name.endswith(".teacher") and each.dim() == 3
+        )
+        frozen = sum(each.nbytes for each in held.values()) + rounded
+        assert frozen_bytes(generator.classes, grouping) == frozen

@@ -12,7 +12,7 @@ from pipelines.context import Run
 from pipelines.stages.everything import everything
 from pipelines.studies.ladder import ladder
 from pipelines.studies.rungs import rungs_of
-from wd.config import Recipe, load_recipe
+from wd.config import Recipe, load_recipe, overridden
 
 FILES = ("train.en", "train.de", "valid.en", "valid.de")
 _opened: list[Counter[str]] = []
@@ -72,3 +72,12 @@ def test_a_dry_run_looks_once_for_each_artifact(
         everything(run)
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == len(set(lines)) == len(run.outlook) == len(run.answers)
+
+
+def test_without_tracking_the_registry_is_left_out(
+    recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Run(overridden(recipe, {"tracking.uri": "none"}), dry=True) as run:
+        assert list(everything(run)) == ["evaluation"]
+    assert not any(name.startswith("registry/") for name in run.outlook)
+    assert capsys.readouterr().err.count("left out  registry: tracking.uri is none") == 1

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.device import World
 from wd.config import GeneratorConfig, GroupingConfig
 from wd.model.directory import load_weights
 from wd.training.checkpoint import OPTIMIZER, WEIGHTS, CheckpointFolder, Progress
 from wd.training.job import TrainingJob, result_of
 from wd.training.run import make_trainee, run_job
-from wd.training.world import World
 
 
 def half_frozen() -> nn.Module:

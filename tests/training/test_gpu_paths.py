@@ -1,4 +1,4 @@
-"""A step along a GPU's paths is the CPU's, eager or compiled; and it never waits for results."""
+"""A step along a GPU's paths is the CPU's step, eager or compiled, and waits for no result."""
 
 from collections.abc import Callable
 from contextlib import nullcontext

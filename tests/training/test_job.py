@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.utils.rnn import pad_sequence
 
+from tests.device import World
 from wd.config import ObjectiveConfig, StackOverride, StackShape, StudentShape
 from wd.data.batches import ShardReader
 from wd.data.schema import PAD
@@ -36,7 +37,6 @@ from wd.training.objective import Objective
 from wd.training.run import make_trainee, run_job
 from wd.training.trainee import GeneratorTrainee, Trainee
 from wd.training.validation import HeldOut, validate
-from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
 PHASES = ["model", "generator"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tests.device import World
 from wd.config import GroupingConfig, ObjectiveConfig, StackShape
 from wd.data.batches import Batch, ShardReader
 from wd.data.schema import PAD
@@ -22,7 +23,6 @@ from wd.training.objective import Guide, Objective
 from wd.training.run import make_trainee, run_job
 from wd.training.trainee import Trainee
 from wd.training.validation import HeldOut
-from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
 Model = Callable[..., Transformer]

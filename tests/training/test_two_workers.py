@@ -10,10 +10,10 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from tests.device import World
 from wd.training.job import TrainingJob, result_of
 from wd.training.loop import Wish
 from wd.training.run import run_job
-from wd.training.world import World
 
 
 class KilledError(Exception):

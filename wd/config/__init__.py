@@ -20,7 +20,7 @@ from wd.config.decoding import (
 from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import Method, Recipe, TeacherConfig
-from wd.config.running import RayConfig, RegistryConfig, TrackingConfig
+from wd.config.running import NOT_TRACKED, RayConfig, RegistryConfig, TrackingConfig
 from wd.config.shapes import (
     Config,
     ModelConfig,
@@ -35,6 +35,7 @@ __all__ = [
     "BYTE_PIECES",
     "HALF_PRECISION",
     "MAX_POSITIONS",
+    "NOT_TRACKED",
     "SPECIAL_PIECES",
     "ChosenQuantization",
     "Config",

@@ -2,19 +2,29 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wd.config.names import Alias, ModelName
 from wd.config.shapes import Config, PositiveInt
+
+NOT_TRACKED = "none"
+"""What `tracking.uri` is where nothing is tracked; YAML's null is the default."""
 
 
 class TrackingConfig(Config):
     """MLflow."""
 
     uri: str | None = None
-    """A server's address; default: the environment's MLFLOW_TRACKING_URI, else a SQLite file below
-    the artifact root."""
+    """A server's address, or `none`: track and register nothing, which needs no MLflow. Default:
+    the environment's MLFLOW_TRACKING_URI, else a SQLite file below the artifact root."""
     experiment: str = "weight-distillation"
+
+    @field_validator("uri")
+    @classmethod
+    def _check_none(cls, uri: str | None) -> str | None:
+        if uri is not None and uri != NOT_TRACKED and uri.casefold() == NOT_TRACKED:
+            raise ValueError(f"to track nothing write {NOT_TRACKED}, not {uri}")
+        return uri
 
 
 class RegistryConfig(Config):
@@ -33,14 +43,15 @@ class RayConfig(Config):
     address: str | None = None
     """A running cluster; default: the one this job runs on, else a local one."""
     workers: Annotated[int, Field(ge=0, le=100_000)] = 1
-    """Training workers; 0 trains in the calling process."""
+    """Training workers; 0: no Ray, data is mapped and models are trained by this process."""
     min_workers: PositiveInt | None = None
     """Go on with as few when nodes are lost, and with more when they come back; default: wait for
     all."""
     cpus_per_worker: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """CPUs (and threads) of a training worker."""
     map_cpus: Annotated[float, Field(gt=0, le=10_000)] = 1.0
-    """CPUs (and threads) of a data task or a decoding actor."""
+    """CPUs (and threads) of a data task or a decoding actor; without workers decoding takes all
+    threads."""
     evaluation_cpus: Annotated[float, Field(gt=0, le=10_000)] | None = None
     """CPUs (and threads) of the task that translates and times the test set; default: all of the
     largest node's, which it then has to itself."""

@@ -54,6 +54,13 @@ class TrainingConfig(Config):
     """An update whose gradient is not finite is skipped; so many in a row stop the run."""
     compile: bool = False
     """Train through `torch.compile`."""
+    sharding: Literal["none", "full"] = "none"
+    """`full`: several workers share a model's weights, gradients and Adam's moments out among them,
+    and the weights of a teacher that runs beside it, for models that do not fit one GPU; none of
+    the generator's own. Slower: every batch gathers all weights."""
+    deterministic: bool = False
+    """Use only GPU kernels that sum in a fixed order, so that a run gives the same bits again, and
+    a resumed one those of an unbroken one. Slower; the CPU does so anyway."""
     seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 1
 
     @model_validator(mode="after")

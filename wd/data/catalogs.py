@@ -10,14 +10,16 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-
-import polib
+from typing import TYPE_CHECKING
 
 from wd.data.languages import catalog_language, variants
 from wd.data.markup import plain_pair
 from wd.data.packed import foreign, read_whole
 from wd.data.sources import Entry
 from wd.errors import DataError
+
+if TYPE_CHECKING:  # imported where there is a catalog to read: other corpora need it not
+    import polib
 
 _IN_WHEEL = re.compile(
     r"(?P<root>(?:(?!LC_MESSAGES)[^/]+/)*?)(?:(?P<locale>[^/]+)/LC_MESSAGES/(?P<domain>[^/]+)|(?P<file>[^/]+))"
@@ -82,7 +84,9 @@ def _wheel_catalogs(path: Path, language: str) -> Iterator[tuple[str, str, bytes
         raise DataError(f"{path}: not a readable wheel: {error}; fetch it again") from None
 
 
-def _parse(data: bytes, kind: str, where: str) -> polib.POFile | polib.MOFile:
+def _parse(data: bytes, kind: str, where: str) -> "polib.POFile | polib.MOFile":
+    import polib
+
     # By path: a text polib may take for a file's name, and it splits it at more than line ends.
     with tempfile.NamedTemporaryFile(suffix=f".{kind}") as file:
         try:
@@ -122,7 +126,7 @@ def _checked_tables(data: bytes) -> bytes:
 
 
 def _messages(
-    catalog: polib.POFile | polib.MOFile, where: str, removed: Counter[str]
+    catalog: "polib.POFile | polib.MOFile", where: str, removed: Counter[str]
 ) -> Iterator[tuple[str, str, int]]:
     """Yield English text, translation and line of each usable message, plural forms too."""
     form_of_one, forms = _plural_rule(catalog.metadata.get("Plural-Forms", ""), where)

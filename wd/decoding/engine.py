@@ -1,7 +1,6 @@
 """The decoding engine: CTranslate2 behind lines of text."""
 
 import logging
-import os
 import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,10 @@ from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.decoding.device import chosen_device
+from wd.decoding.out_of_memory import memory_explained
 from wd.decoding.overlap import overlapped
 from wd.errors import ConfigError
+from wd.machine import usable_cpus
 from wd.model.directory import load_model
 
 # Smaller batches than this waste time; fewer per thread leave threads idle at the end.
@@ -119,7 +120,7 @@ class Translator:
         device = chosen_device(device)
         quantization = _checked_quantization(quantization, device)
         # A GPU decodes one batch at a time; its threads would only compete for it.
-        threads = 1 if device == "cuda" else threads or _usable_cpus()
+        threads = 1 if device == "cuda" else threads or usable_cpus()
         with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
             write_ctranslate2(
                 Path(folder),
@@ -133,14 +134,16 @@ class Translator:
             # loads; training goes on in this one.
             with ThreadPoolExecutor(1, "loading") as aside:
                 # One batch per thread beats one batch over all threads: models here are small.
-                engine = aside.submit(
+                loading = aside.submit(
                     ctranslate2.Translator,
                     folder,
                     device=device,
                     compute_type=quantization,
                     inter_threads=threads,
                     intra_threads=1,
-                ).result()
+                )
+                with memory_explained(device):
+                    engine = loading.result()
         return cls(config, engine, tokenizer, threads)
 
     def translate(self, lines: Sequence[str], settings: DecodingConfig) -> list[Hypothesis]:
@@ -149,7 +152,7 @@ class Translator:
         A blank line's translation is the line itself; any other has at least one piece, and at
         most `max_length`. A source longer than `MAX_POSITIONS` pieces is cut, with a warning.
         Lines are sorted by length and decoded in batches of at most `batch_tokens` source pieces.
-        The quantization is the loaded model's, whatever `settings` says.
+        The quantization is the loaded model's, whatever `settings` says. Raises DeviceMemoryError.
         """
         full = [index for index, line in enumerate(lines) if not is_blank(line)]
         hypotheses = [Hypothesis(line, 0.0, (), ()) for line in lines]
@@ -180,18 +183,20 @@ class Translator:
     ) -> list[ctranslate2.TranslationResult]:
         sources = [[self._source_pieces[piece] for piece in line] for line in source_ids]
         assert settings.batch_tokens != "auto"
-        found: list[ctranslate2.TranslationResult] = self._engine.translate_batch(
-            sources,
-            beam_size=settings.beam_size,
-            length_penalty=settings.length_penalty,
-            min_decoding_length=1,
-            max_decoding_length=settings.max_length,
-            max_input_length=MAX_POSITIONS,
-            max_batch_size=self._budget(sources, settings.batch_tokens),
-            batch_type="tokens",
-            return_scores=True,
-            return_end_token=True,
-        )
+        found: list[ctranslate2.TranslationResult]
+        with memory_explained(self.device, settings):
+            found = self._engine.translate_batch(
+                sources,
+                beam_size=settings.beam_size,
+                length_penalty=settings.length_penalty,
+                min_decoding_length=1,
+                max_decoding_length=settings.max_length,
+                max_input_length=MAX_POSITIONS,
+                max_batch_size=self._budget(sources, settings.batch_tokens),
+                batch_type="tokens",
+                return_scores=True,
+                return_end_token=True,
+            )
         return found
 
     def _hypotheses(
@@ -230,13 +235,6 @@ class Translator:
         for index in too_long:
             ids[index] = [*ids[index][: MAX_POSITIONS - 1], EOS]
         return ids
-
-
-def _usable_cpus() -> int:
-    """Return how many CPUs this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _checked_quantization(quantization: ChosenQuantization, device: str) -> Quantization:

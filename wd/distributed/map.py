@@ -1,8 +1,5 @@
-"""Ray Data over part files: each task or actor reads one part and writes one of the same name."""
+"""Part files mapped by Ray Data, a task or an actor for each; without workers in this process."""
 
-import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,14 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 from wd import errors
 from wd.config import RayConfig
 from wd.distributed.accelerator import gpu_on_cluster, gpu_share
+from wd.distributed.here import map_here, map_with
+from wd.distributed.parts import Stats, Worker, is_done, make, remove_leftovers, stats_of
 from wd.distributed.resources import Want, await_room, room, scales, watched
 from wd.distributed.runtime import ensure_ray
 
 if TYPE_CHECKING:
     from ray.data import ActorPoolStrategy
-
-Stats = dict[str, Any]
-Worker = Callable[[Path, Path], Stats]
 
 
 def map_parts(
@@ -33,7 +29,8 @@ def map_parts(
 
     With `actor_args`, `worker` is a class: every actor builds it once as `worker(*actor_args)`
     and calls that (with its share of a GPU, if GPUs are used). Only `worker` opens the parts, so a
-    part may also be a mere name for some work.
+    part may also be a mere name for some work. With `config.workers` 0 there is no Ray: the parts
+    are made here, to the same bytes.
 
     A part appears in `out` when it is complete, its statistics in a hidden file beside it;
     parts that are there already are not made again, so a killed job goes on where it was.
@@ -42,10 +39,15 @@ def map_parts(
     """
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    todo = [part.absolute() for part in parts if not _is_done(out / part.name)]
-    if todo:
+    todo = [part.absolute() for part in parts if not is_done(out / part.name)]
+    if todo and config.workers:
         _run(worker, todo, out, config, actor_args)
-    return [json.loads(_stats_file(out / part.name).read_text("utf-8")) for part in parts]
+    elif todo and actor_args is not None:
+        map_with(cast(Callable[..., Worker], worker), actor_args, todo, out)
+    elif todo:
+        map_here(cast(Worker, worker), todo, out, cpus=config.map_cpus)
+    remove_leftovers(out / part.name for part in todo)
+    return [stats_of(out / part.name) for part in parts]
 
 
 def _run(
@@ -83,9 +85,6 @@ def _run(
     before = set(out.iterdir())
     with watched(want, who, lambda: set(out.iterdir()) != before):
         outcome = results.take_all()
-    for part in todo:  # what killed attempts left behind
-        for leftover in out.glob(f".{part.name}.*.partial"):
-            shutil.rmtree(leftover, ignore_errors=True)
     for failed in (row for row in outcome if row["kind"]):
         raise errors.from_data(failed)
 
@@ -110,7 +109,7 @@ class _Part:
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
         part = Path(row["part"])
         try:
-            _make(self._worker, part, self._out / part.name)
+            make(self._worker, part, self._out / part.name)
         except errors.UserError as error:
             return errors.to_data(error)
         return {"kind": "", "message": ""}
@@ -124,23 +123,3 @@ class _PartInActor(_Part):
         # Ray tells of that only.
         built = cache(lambda: worker(*args))
         super().__init__(lambda part, made: built()(part, made), out)
-
-
-def _make(worker: Worker, part: Path, final: Path) -> None:
-    """Let the worker write into a folder of its own, so that two attempts never meet."""
-    with tempfile.TemporaryDirectory(
-        dir=final.parent, prefix=f".{final.name}.", suffix=".partial"
-    ) as folder:
-        made = Path(folder, final.name)
-        stats = Path(folder, "stats")
-        stats.write_text(json.dumps(worker(part, made)), "utf-8")
-        stats.replace(_stats_file(final))
-        made.replace(final)
-
-
-def _stats_file(part: Path) -> Path:
-    return part.with_name(f".{part.name}.json")
-
-
-def _is_done(part: Path) -> bool:
-    return part.is_file() and _stats_file(part).is_file()

@@ -12,6 +12,7 @@ from typing import Any
 from wd.config import RayConfig
 from wd.distributed.settings import PACKAGES, RAY_SETTINGS
 from wd.errors import ClusterError
+from wd.installed import RAY, need
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SETTINGS = {
@@ -54,7 +55,15 @@ def is_own() -> bool:
 
 
 def prepare_ray(config: RayConfig) -> None:
-    """Set what Ray reads when it is imported; `ensure_ray` does it too, if that comes first."""
+    """Set what Ray reads when it is imported; `ensure_ray` does it too, if that comes first.
+
+    Raises ClusterError if Ray is not installed.
+    """
+    need(
+        RAY,
+        "set ray.workers=0 to do all in this process (not with a sweep or --concurrent)",
+        ClusterError,
+    )
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if _address(config) is None and "ray" not in sys.modules:

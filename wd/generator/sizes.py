@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from wd.config import GroupingConfig
-from wd.generator.choices import MapKeys, has_learned_gate, is_linear, map_keys
+from wd.generator.choices import MapKeys, choice, has_learned_gate, is_linear, map_keys
 from wd.generator.grouping import WeightClass
 
 
@@ -59,3 +59,21 @@ def map_sizes(classes: Sequence[WeightClass], grouping: GroupingConfig) -> list[
         MapSize(key, shape, parameters[key] if key in learned else 0, users.count(key))
         for key, shape in shapes.items()
     ]
+
+
+def frozen_bytes(classes: Sequence[WeightClass], grouping: GroupingConfig) -> int:
+    """Return the bytes of the teacher's weights that a generator holds, on a GPU.
+
+    Of what is mapped, float32 instances and, of matrices, bfloat16 copies that products take; of
+    what has a learned W but no map, a float32 scale per weight.
+    """
+    held = 0
+    for each in classes:
+        count = len(each.teacher) * prod(each.teacher_shape)
+        if choice(each, grouping) != "generated":
+            continue
+        if map_keys(each, grouping) == MapKeys():
+            held += 4 * count if has_learned_gate(each, grouping) else 0
+        else:
+            held += (6 if len(each.teacher_shape) == 2 else 4) * count
+    return held

@@ -5,6 +5,7 @@ from wd.tracking.beside import Beside, beside
 from wd.tracking.opening import (
     attach,
     check_reachable,
+    is_tracked,
     open_tracker,
     tracking_address,
     tracking_place,
@@ -24,6 +25,7 @@ __all__ = [
     "beside",
     "check_reachable",
     "connect",
+    "is_tracked",
     "open_tracker",
     "tracking_address",
     "tracking_place",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from wd.config import Recipe
+from wd.config import NOT_TRACKED, Recipe
 from wd.errors import TrackingError
 from wd.tracking.runs import MLflowTracker, connect, ended, resume_or_create
 from wd.tracking.tracker import NullTracker, Tracker, TrackerHandle
@@ -42,9 +42,13 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
     """Open the parent run of a pipeline: a new one, or the one this recipe had before.
 
     Without `tracking.uri` and MLFLOW_TRACKING_URI it is in `<folder>/mlflow.db`, its files in
-    `<folder>/mlflow-artifacts`.
-    Raises TrackingError if the server cannot be reached or the database cannot be used.
+    `<folder>/mlflow-artifacts`. Where the address is `none` nothing is tracked.
+    Raises TrackingError if MLflow is not installed, if the server cannot be reached or if the
+    database cannot be used.
     """
+    if not is_tracked(recipe):
+        yield NullTracker()
+        return
     settings = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
     key = json.dumps(settings, sort_keys=True)
     uri, artifacts = tracking_place(recipe, folder)
@@ -65,6 +69,11 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
         tracker = MLflowTracker(client, TrackerHandle(uri, experiment, run_id))
         tracker.log_params(settings)
         yield tracker
+
+
+def is_tracked(recipe: Recipe) -> bool:
+    """Tell whether there is tracking, and a registry, or the address says `none`."""
+    return tracking_address(recipe) != NOT_TRACKED
 
 
 def tracking_address(recipe: Recipe) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wd.errors import TrackingError
+from wd.installed import MLFLOW, need
 from wd.tracking.tracker import Status, Tracker, TrackerHandle
 
 if TYPE_CHECKING:
@@ -107,7 +108,11 @@ class MLflowTracker:
 
 
 def connect(uri: str) -> "MlflowClient":
-    """Return a quiet client for the tracking server and the model registry at `uri`."""
+    """Return a quiet client for the tracking server and the model registry at `uri`.
+
+    Raises TrackingError if MLflow is not installed.
+    """
+    need(MLFLOW, "set tracking.uri=none to track and register nothing", TrackingError)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from wd.training.sharding import placed, shares
+
 
 def mean_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Average state dicts of one shape, weight by weight."""
@@ -23,7 +25,7 @@ class MovingAverage:
         self.weights: dict[str, Tensor] = {
             name: one.detach().clone() for name, one in trained.items()
         }
-        """The averages, by the weights' names in the module's state dict."""
+        """The averages, by the weights' names in the module's state dict, spread as those are."""
 
     @torch.no_grad()
     def add(self, update: int) -> None:
@@ -32,18 +34,18 @@ class MovingAverage:
         Early on, when the weights are still far from where they will be, it forgets faster.
         """
         average = get_ema_multi_avg_fn(min(self._decay, (1 + update) / (10 + update)))
-        average(list(self.weights.values()), self._sources, update)
+        average(shares(self.weights.values()), shares(self._sources), update)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Go on from an average that was saved."""
         for name, weight in self.weights.items():
-            weight.copy_(weights[name])
+            weight.copy_(placed(weights[name], weight))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Let the module have the average while this lasts, then again what it had, bit for bit."""
-        trained = [source.detach().clone() for source in self._sources]
-        self._put(list(self.weights.values()))
+        trained = [source.detach().clone() for source in shares(self._sources)]
+        self._put(shares(self.weights.values()))
         try:
             yield
         finally:
@@ -51,5 +53,5 @@ class MovingAverage:
 
     @torch.no_grad()
     def _put(self, values: Sequence[Tensor]) -> None:
-        for source, value in zip(self._sources, values, strict=True):
+        for source, value in zip(shares(self._sources), values, strict=True):
             source.copy_(value)

@@ -17,6 +17,7 @@ from wd.files import sha256, whole
 from wd.model.directory import load_weights, save_weights
 from wd.training.averaging import MovingAverage
 from wd.training.copies import Copies
+from wd.training.sharding import gathered, placed
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -69,18 +70,22 @@ class CheckpointFolder:
         *,
         moving_average: MovingAverage | None = None,
         keep: Collection[int] = (),
+        rank: int = 0,
     ) -> None:
         """Copy the state, and write it in the background.
 
+        Where the module is spread over workers, all of them call this; rank 0 writes it whole.
         The two newest checkpoints stay, and those of the updates `keep`; the optimiser's state
         only with the two newest. Waits for the checkpoint before, and raises what that raised.
         """
         self.wait()
-        tensors: dict[str, Mapping[str, Tensor]] = {WEIGHTS: module.state_dict()}
-        tensors[OPTIMIZER] = _moments(module, optimizer)
+        tensors = {WEIGHTS: module.state_dict(), OPTIMIZER: _moments(module, optimizer)}
         if moving_average is not None:
             tensors[MOVING_AVERAGE] = moving_average.weights
-        copies = Copies(tensors)
+        wholes = {part: gathered(named, keep=rank == 0) for part, named in tensors.items()}
+        if rank:
+            return
+        copies = Copies(wholes)
         state = json.dumps({"run": self._run, **asdict(progress)})
         self._pending = self._writer.submit(
             self._write, progress.update, copies, state, frozenset(keep)
@@ -122,6 +127,8 @@ class CheckpointFolder:
                 warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
+            own = module.state_dict()
+            weights = {name: placed(each, own[name]) for name, each in weights.items()}
             module.load_state_dict(weights)
             _load_moments(module, optimizer, moments)
             if moving_average is not None:
@@ -205,4 +212,4 @@ def _load_moments(
         for key in ("step", "exp_avg", "exp_avg_sq"):
             if (value := moments.get(f"{key}/{name}")) is not None:  # None: it had no gradient yet
                 # A step count that is not on the parameter's device would stall a fused optimiser.
-                optimizer.state[parameter][key] = value.clone().to(parameter.device)
+                optimizer.state[parameter][key] = placed(value.clone(), parameter)

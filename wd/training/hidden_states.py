@@ -52,8 +52,9 @@ def state_distance(
 ) -> Tensor:
     """Return the distance per sentence [B], float32: the mean over positions and pairs of layers.
 
-    `inside_BP` is false at padding, which counts nothing. Layers of one width are compared state
-    by state, layers of two by what their positions have in common.
+    `inside_BP` is false at padding, which counts nothing; a sentence of nothing else is at 0.
+    Layers of one width are compared state by state, layers of two by what their positions have in
+    common.
     """
     # Similarities lie between -1 and 1, and bfloat16 has only three digits for their differences.
     with torch.autocast(inside_BP.device.type, enabled=False):
@@ -70,7 +71,7 @@ def _error(student_BPW: Tensor, teacher_BPW: Tensor, inside_BP: Tensor) -> Tenso
     """Return the mean squared error, relative to the teacher's mean square at the position."""
     error_BP = (student_BPW - teacher_BPW).square().mean(-1)
     error_BP = error_BP / teacher_BPW.square().mean(-1).clamp_min(1e-6)
-    return (error_BP * inside_BP).sum(1) / inside_BP.sum(1)
+    return (error_BP * inside_BP).sum(1) / inside_BP.sum(1).clamp_min(1)
 
 
 def _dissimilarity(student_BPw: Tensor, teacher_BPW: Tensor, inside_BP: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ def _dissimilarity(student_BPw: Tensor, teacher_BPW: Tensor, inside_BP: Tensor) 
     """
     difference_BPP = _cosines(student_BPw) - _cosines(teacher_BPW)
     pairs_BPP = inside_BP[:, :, None] & inside_BP[:, None]
-    return (difference_BPP.square() * pairs_BPP).sum((1, 2)) / pairs_BPP.sum((1, 2))
+    return (difference_BPP.square() * pairs_BPP).sum((1, 2)) / pairs_BPP.sum((1, 2)).clamp_min(1)
 
 
 def _cosines(x_BPW: Tensor) -> Tensor:

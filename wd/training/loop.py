@@ -16,8 +16,10 @@ from wd.config import TrainingConfig
 from wd.data.batches import Batch, ShardReader
 from wd.errors import ConfigError, UserError
 from wd.training.checkpoint import CheckpointFolder, Progress
+from wd.training.out_of_memory import memory_explained
 from wd.training.schedule import learning_rate
 from wd.training.selection import best_updates, exhausted, last_updates
+from wd.training.sharding import evened
 from wd.training.trainee import Trainee
 from wd.training.world import World
 
@@ -69,7 +71,7 @@ def train(
     A validation comes after the checkpoint of its update, which so lacks its entry in the history:
     a run that goes on from there validates first. Raises ConfigError if there are fewer batches
     than workers, UserError if too many updates in a row have no finite gradient or a validation's
-    loss is not finite, Interrupted on a wish.
+    loss is not finite, DeviceMemoryError if an update does not fit, Interrupted on a wish.
     """
     check_share(config, world.size)
     progress = checkpoints.restore(trainee.module, trainee.optimizer, trainee.moving_average)
@@ -82,12 +84,16 @@ def train(
 
     def save() -> None:
         progress.seconds = earlier + time.monotonic() - began
-        if world.rank == 0:
+        if world.rank == 0 or trainee.spread:
             coming = [{"update": progress.update}] if _validates(progress.update, config) else []
             keep = {*last_updates([*history, *coming], config), *best_updates(history, config)}
-            average = trainee.moving_average
             checkpoints.save(
-                progress, trainee.module, trainee.optimizer, moving_average=average, keep=keep
+                progress,
+                trainee.module,
+                trainee.optimizer,
+                moving_average=trainee.moving_average,
+                keep=keep,
+                rank=world.rank,
             )
 
     def validate() -> None:
@@ -103,9 +109,10 @@ def train(
             batches, tokens = supply.take(progress.update)
             _fix_random_numbers(config.seed, progress.update, world.rank)
             # Workers' gradients are averaged; this makes them that of the mean loss per token.
-            loss = trainee.backward(batches, world.size / tokens)
-            progress.update = update = progress.update + 1
-            norm, skipped = trainee.step(update)
+            with memory_explained(config, world, batches):
+                loss = trainee.backward(batches, world.size / tokens)
+                progress.update = update = progress.update + 1
+                norm, skipped = trainee.step(update)
             meter.add(loss, tokens, norm, skipped)
             validates = _validates(update, config)
             if validates or update % config.log_every == 0:
@@ -212,6 +219,7 @@ class _Supply:
         config, world = self._config, self._world
         indices = self._reader.step(update, config.batches_per_update, config.seed)
         mine = [self._reader[index] for index in indices[world.rank :: world.size]]
+        mine = evened(mine, config, world)
         if world.device.type == "cuda":
             mine = [batch.filled(MULTIPLE).pinned() for batch in mine]
         return mine, int(self._reader.tokens[indices].sum())

@@ -10,12 +10,15 @@ from wd.model.directory import load_model, load_transformer, load_weights
 from wd.model.transformer import Transformer
 from wd.tracking import attach, beside
 from wd.training.checkpoint import CheckpointFolder
+from wd.training.determinism import reproducible
 from wd.training.diagnosis import draw
 from wd.training.job import TrainingJob, leave_result
 from wd.training.loop import Hooks, Wish, go_on, train
 from wd.training.objective import Guide, Objective
+from wd.training.out_of_memory import memory_explained
 from wd.training.publication import load_best
 from wd.training.reporter import OnValidation, Reporter
+from wd.training.sharding import is_sharded, shard
 from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee
 from wd.training.world import World
 
@@ -32,7 +35,11 @@ def run_job(
     the loop's hook. Raises ArtifactError if the scratch folder is another job's, and what the loop
     raises.
     """
-    with beside(attach(job.tracker if world.rank == 0 else None)) as tracker:
+    with (
+        reproducible(job.config, world.device),
+        memory_explained(job.config, world),
+        beside(attach(job.tracker if world.rank == 0 else None)) as tracker,
+    ):
         trainee = make_trainee(job, world)
         reporter = Reporter(job, trainee, world, tracker, on_validation)
         checkpoints = CheckpointFolder(job.scratch / "checkpoints", job.fingerprint())
@@ -44,6 +51,7 @@ def run_job(
             wish=wish,
         )
         done = train(trainee, ShardReader(job.train), job.config, checkpoints, hooks, world)
+        trainee.gather()
         if world.rank:
             return
         figures = load_best(trainee, job.config, checkpoints, done.history, reporter)
@@ -65,6 +73,8 @@ def make_trainee(job: TrainingJob, world: World) -> Trainee:
     model = Transformer(job.model, job.config.dropout)
     if job.start is not None:
         model.load_state_dict(load_weights(job.start))
+    if is_sharded(job.config, world):
+        shard(model, world)
     return ModelTrainee(model, job.config, _objective(job, world), world)
 
 
@@ -72,6 +82,8 @@ def _objective(job: TrainingJob, world: World) -> Objective:
     guide = None
     if job.objective.needs_teacher:
         assert job.teacher is not None
-        teacher = load_transformer(job.teacher).to(world.device)
-        guide = Guide(teacher, job.model, job.objective, job.grouping)
+        teacher = load_transformer(job.teacher).requires_grad_(False)
+        if is_sharded(job.config, world):
+            shard(teacher, world)
+        guide = Guide(teacher.to(world.device), job.model, job.objective, job.grouping)
     return Objective(job.config.label_smoothing, guide, job.config.compile)

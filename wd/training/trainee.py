@@ -24,6 +24,7 @@ from wd.training.memory import keep_freed_memory
 from wd.training.objective import Objective
 from wd.training.rounding import multiplied, rounded
 from wd.training.schedule import learning_rate
+from wd.training.sharding import gathered, is_spread, whole
 from wd.training.world import World, autocast
 
 _KNOWN = signature(DistributedDataParallel).parameters
@@ -49,8 +50,11 @@ class Trainee(ABC):
         self._config = config
         self._objective = objective
         self._device = world.device
+        self._rank = world.rank
+        self.spread = is_spread(module)
+        """Whether each worker holds a share of the module: then what is asked of it takes all."""
         self._shared: nn.Module = self.module
-        if world.size > 1:
+        if world.size > 1 and not self.spread:
             # Of a map that is held once, [1, I, O], the first stride has no meaning.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view")
             self._shared = DistributedDataParallel(
@@ -73,7 +77,7 @@ class Trainee(ABC):
         (group,) = self.optimizer.param_groups
         group["lr"] = learning_rate(update, self._config)
         parameters = [each for each in group["params"] if each.grad is not None]
-        norm = get_total_norm([each.grad for each in parameters])
+        norm = whole(get_total_norm([each.grad for each in parameters]))
         if self._config.clip_norm is not None:
             clip_grads_with_norm_(parameters, self._config.clip_norm, norm)
         # The fused optimiser looks at this on the device, as it does for gradient scaling.
@@ -96,6 +100,10 @@ class Trainee(ABC):
     def averaged(self) -> AbstractContextManager[None]:
         """Let the module have the weights that are to be published: its moving average, if any."""
         return self.moving_average.in_place() if self.moving_average else nullcontext()
+
+    @abstractmethod
+    def gather(self) -> None:
+        """After training, hold all that may be published, on rank 0; all workers call this."""
 
     def _compile(self, model: Transformer) -> None:
         """Compile each layer for any sentence length, if the config says so.
@@ -138,8 +146,20 @@ class ModelTrainee(Trainee):
         return total
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the module's own state dict."""
-        return self.module.state_dict()
+        """Return the module's own state dict; of one that is spread, whole on every CPU."""
+        return gathered(self.module.state_dict())
+
+    def gather(self) -> None:
+        """See `Trainee.gather`; the optimiser is no longer of use."""
+        if not self.spread:
+            return
+        with self.averaged():
+            weights = self.weights()
+        self.moving_average, self.spread = None, False
+        self.optimizer.state.clear()
+        if self._rank == 0:
+            self.module = Transformer(self.module.config)
+            self.module.load_state_dict(weights)
 
 
 class GeneratorTrainee(Trainee):
@@ -223,6 +243,9 @@ class GeneratorTrainee(Trainee):
     def published(self) -> dict[str, Tensor]:
         """Return the materialised student, in the bits that the generator on disk makes again."""
         return self.module.published()
+
+    def gather(self) -> None:
+        """See `Trainee.gather`: every worker has it all."""
 
 
 def _adam(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -1,5 +1,6 @@
 """Train Hugging Face's MarianMTModel in a plain loop."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,8 +26,18 @@ ATTENTION = {"cpu": "eager", "cuda": "sdpa"}
 """On the CPU plain products are a little faster than the default (sdpa) at sentence lengths."""
 
 
+Update = Callable[[Sequence[Batch]], Tensor]
+"""Takes one optimiser step on some batches; returns the loss in nats per target piece."""
+
+
 def build(job: Job) -> tuple[nn.Module, Step]:
     """See `protocol.Build`."""
+    model, update = build_update(job)
+    return model, lambda batch: update([batch])
+
+
+def build_update(job: Job, *, compiled: bool = False) -> tuple[nn.Module, Update]:
+    """Return the model and what takes an optimiser step on as many batches as it is given."""
     model = MarianMTModel(_config(job.model, ATTENTION[job.device])).to(job.device).train()
     optimizer = torch.optim.AdamW(
         [each for each in model.parameters() if each.requires_grad],
@@ -37,30 +48,41 @@ def build(job: Job) -> tuple[nn.Module, Step]:
         fused=True,
     )
 
-    def step(batch: Batch) -> Tensor:
+    forward = torch.compile(model, dynamic=True) if compiled else model
+
+    def loss_of(batch: Batch) -> Tensor:
         source_BS, target_in_BT, target_BT = (
             ids.to(job.device, non_blocking=True)
             for ids in (batch.source_BS, batch.target_in_BT, batch.target_BT)
         )
         with job.autocast():
-            logits_BTV = model(
+            logits_BTV = forward(
                 input_ids=source_BS,
                 attention_mask=source_BS != PAD,
                 decoder_input_ids=target_in_BT,
                 use_cache=False,
             ).logits
-            loss = functional.cross_entropy(
+            return functional.cross_entropy(
                 logits_BTV.flatten(0, 1),
                 target_BT.flatten(),
                 ignore_index=PAD,
                 label_smoothing=LABEL_SMOOTHING,
             )
-        loss.backward()
+
+    def update(batches: Sequence[Batch]) -> Tensor:
+        pieces = sum(batch.tokens for batch in batches)
+        total = torch.zeros((), device=job.device)
+        for batch in batches:
+            loss = loss_of(batch)
+            if len(batches) > 1:  # the mean over the update's pieces
+                loss = loss * (batch.tokens / pieces)
+            loss.backward()
+            total += loss.detach()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return total
 
-    return model, step
+    return model, update
 
 
 def _config(model: dict[str, Any], attention: str) -> MarianConfig:

@@ -108,6 +108,14 @@ def test_a_name_that_mlflow_refuses_is_refused_at_once(recipe: Recipe, key: str,
         overridden(recipe, {f"registry.{key}": name})
 
 
+def test_without_tracking_there_is_no_registry(recipe: Recipe) -> None:
+    untracked = overridden(recipe, {"tracking.uri": "none"})
+    for ask in (promoting.promote, promoting.rollback):
+        with pytest.raises(RegistryError, match=r"tracking\.uri is none"):
+            ask(untracked)
+    assert not Path(recipe.root).exists()
+
+
 def test_rolling_back_what_was_never_registered_says_so(recipe: Recipe) -> None:
     with pytest.raises(RegistryError, match="no registry here"):
         promoting.rollback(recipe)
