@@ -33,9 +33,10 @@ from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import subset_bounds
 from wd.generator.initialisation import gate, shift
 from wd.model.transformer import Transformer
+from wd.training.generator_trainee import GeneratorTrainee
 from wd.training.loss import cross_entropy
 from wd.training.objective import Objective
-from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee
+from wd.training.trainee import ModelTrainee, Trainee
 from wd.training.world import World
 
 KINDS = ("fine_tuning", "generator", "naive")

@@ -33,8 +33,8 @@ from wd.model.paths import gpu_paths
 from wd.model.sizes import count_parameters
 from wd.model.transformer import Transformer
 from wd.training import lean_loss
+from wd.training.generator_trainee import GeneratorTrainee
 from wd.training.objective import Guide, Objective
-from wd.training.trainee import GeneratorTrainee
 from wd.training.world import World
 
 WIDE = StackShape(layers=3, d_model=64, heads=4, feed_forward=256)

@@ -31,11 +31,12 @@ from wd.model.directory import load_weights, save_model, save_weights
 from wd.model.transformer import Transformer
 from wd.training.averaging import mean_state
 from wd.training.checkpoint import OPTIMIZER, STATE, WEIGHTS
+from wd.training.generator_trainee import GeneratorTrainee
 from wd.training.job import TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish
 from wd.training.objective import Objective
 from wd.training.run import make_trainee, run_job
-from wd.training.trainee import GeneratorTrainee, Trainee
+from wd.training.trainee import Trainee
 from wd.training.validation import HeldOut, validate
 
 Job = Callable[..., TrainingJob]

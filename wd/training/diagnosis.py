@@ -6,7 +6,7 @@ from wd.generator.diagnostics import class_figures, layer_mixes, layer_shares
 from wd.generator.generator import ParameterGenerator
 from wd.generator.plots import mixes_svg, shares_svg
 from wd.tracking import Beside
-from wd.training.trainee import GeneratorTrainee
+from wd.training.generator_trainee import GeneratorTrainee
 
 FOLDER = "diagnostics"
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wd.tracking import Beside
 from wd.training.diagnosis import diagnose
+from wd.training.generator_trainee import GeneratorTrainee
 from wd.training.job import TrainingJob
-from wd.training.trainee import GeneratorTrainee, Trainee
+from wd.training.trainee import Trainee
 from wd.training.validation import validate
 from wd.training.world import World
 

@@ -12,6 +12,7 @@ from wd.tracking import attach, beside
 from wd.training.checkpoint import CheckpointFolder
 from wd.training.determinism import reproducible
 from wd.training.diagnosis import draw
+from wd.training.generator_trainee import GeneratorTrainee
 from wd.training.job import TrainingJob, leave_result
 from wd.training.loop import Hooks, Wish, go_on, train
 from wd.training.objective import Guide, Objective
@@ -19,7 +20,7 @@ from wd.training.out_of_memory import memory_explained
 from wd.training.publication import load_best
 from wd.training.reporter import OnValidation, Reporter
 from wd.training.sharding import is_sharded, shard
-from wd.training.trainee import GeneratorTrainee, ModelTrainee, Trainee
+from wd.training.trainee import ModelTrainee, Trainee
 from wd.training.world import World
 
 
