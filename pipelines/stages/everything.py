@@ -14,10 +14,13 @@ def everything(run: Run) -> dict[str, Artifact]:
     """
     from pipelines.stages.evaluation import evaluation
     from pipelines.stages.registry import registry
+    from wd.distributed.accelerator import check_half_precision
     from wd.generator.choices import check_generable
 
     recipe = run.recipe  # before hours go into a teacher
     check_generable(recipe.teacher_model, recipe.student_model, recipe.generator.grouping)
+    if not run.dry:
+        check_half_precision(recipe)
     made = {"evaluation": evaluation(run)}
     if is_tracked(recipe):
         return made | {"registry": registry(run)}

@@ -30,6 +30,10 @@ def pseudo(run: Run) -> Artifact:
     The report counts the faulty ones and shows some. They stay in the parts, which are row for row
     those of the corpus, but with `pseudo.drop_loops` no student is trained on them.
     """
+    if not run.dry:
+        from wd.distributed.accelerator import check_half_precision
+
+        check_half_precision(run.recipe)  # before hours go into a teacher
     recipe, text, model = run.recipe, corpus(run), teacher(run)
 
     def build(work: Work) -> Metrics:
@@ -44,7 +48,7 @@ def pseudo(run: Run) -> Artifact:
         warn_of_cuts("pseudo", report.cut, report.sentences, longest, "pseudo.max_length")
         if report.examples:
             run.console.print(table(report, recipe.pseudo))
-        return report.model_dump(exclude={"examples"})
+        return report.model_dump(exclude={"examples", "decoding"})
 
     return run.stage(
         "pseudo",

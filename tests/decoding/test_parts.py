@@ -41,6 +41,7 @@ def test_rows_are_translated_one_for_one(
     assert table.schema.equals(PSEUDO)
     found = Translator.from_directory(model_folder).translate(lines, SETTINGS)
     assert table["hypothesis"].to_pylist() == [hypothesis.text for hypothesis in found]
+    assert told["decoding"] == "cpu, float32, 256 pieces a batch"
     assert told["sentences"] == 10
     assert told["cut"] == sum(hypothesis.is_cut for hypothesis in found)
     assert told["score"] == pytest.approx(sum(hypothesis.score for hypothesis in found))

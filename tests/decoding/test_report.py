@@ -15,7 +15,7 @@ def _part(number: int, faulty: int) -> dict[str, Any]:
     example = {"fault": "loop", "source": "[b]Ein [/c] Satz", "hypothesis": "ja " * 60}
     return {
         **{"sentences": 100, "kept": 100 - faulty, "blank": 1, "loop": faulty - 1, "long": 0},
-        **{"cut": 2, "score": -50.0 * number, "seconds": 2.0},
+        **{"cut": 2, "score": -50.0 * number, "seconds": 2.0, "decoding": f"cuda {number % 2}"},
         "examples": [{"id": f"{number}-{row}", **example} for row in range(faulty)],
     }
 
@@ -24,6 +24,7 @@ def test_parts_are_summed_and_ten_examples_shown(tmp_path: Path) -> None:
     report = PseudoReport.of([_part(1, 7), _part(2, 7)])
     assert (report.sentences, report.kept, report.blank, report.loop) == (200, 186, 2, 12)
     assert report.cut == 4
+    assert report.decoding == ("cuda 0", "cuda 1")
     assert report.mean_score == -0.75
     assert report.sentences_per_second_per_device == 50.0
     ids = [*(f"1-{row}" for row in range(7)), "2-0", "2-1", "2-2"]

@@ -3,9 +3,15 @@
 import pytest
 import torch
 
-from wd.config import RayConfig
+from wd.config import RayConfig, Recipe, overridden
 from wd.distributed import accelerator, runtime
-from wd.distributed.accelerator import decoding_device, gpu_here, gpu_on_cluster, gpu_share
+from wd.distributed.accelerator import (
+    check_half_precision,
+    decoding_device,
+    gpu_here,
+    gpu_on_cluster,
+    gpu_share,
+)
 from wd.errors import ConfigError
 
 
@@ -71,3 +77,19 @@ def test_one_process_takes_a_share_and_several_of_one_training_do_not() -> None:
     assert gpu_share(config, True) == 0.25
     assert gpu_share(config, True, workers=2) == 1.0
     assert gpu_share(config, False) == 0.0
+
+
+@pytest.mark.parametrize("card", [True, False], indirect=True)
+@pytest.mark.parametrize("section", ["pseudo", "evaluation"])
+def test_half_precision_without_a_gpu_is_told_before_the_work(card: bool, section: str) -> None:
+    asked = {
+        "ray.workers": 0,
+        f"{section}.quantization": "float16",
+    }
+    bare = Recipe(name="bare", source_language="en", target_language="de")
+    check_half_precision(overridden(bare, {"ray.workers": 0}))
+    if card:
+        check_half_precision(overridden(bare, asked))
+    else:
+        with pytest.raises(ConfigError, match=rf"{section}\.quantization: float16 .* finds no GPU"):
+            check_half_precision(overridden(bare, asked))

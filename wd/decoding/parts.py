@@ -24,6 +24,13 @@ class PartTranslator:
         self._translator = Translator.from_directory(
             model, quantization=config.quantization, device=device, threads=threads
         )
+        chosen = config.on(self._translator.device)
+        how = (
+            self._translator.device,
+            chosen.quantization,
+            f"{chosen.batch_tokens} pieces a batch",
+        )
+        self._decoding = ", ".join(how)
 
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
         """Write each row's translation; return counts and sums over the part, and examples."""
@@ -49,6 +56,7 @@ class PartTranslator:
             "cut": count_cut(hypotheses),
             "score": sum(found.score for found in hypotheses),
             "seconds": seconds,
+            "decoding": self._decoding,
             "examples": _examples(rows["id"].to_pylist(), sources, hypotheses, faults),
         }
 

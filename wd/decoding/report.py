@@ -43,15 +43,19 @@ class PseudoReport(Config):
     """Those that reached `pseudo.max_length` before their end."""
     mean_score: float
     sentences_per_second_per_device: float
+    decoding: tuple[str, ...]
+    """The devices that they were made on, and how, where the settings leave that open."""
     examples: tuple[Example, ...]
 
     @classmethod
     def of(cls, parts: Sequence[Mapping[str, Any]]) -> Self:
         """Sum up what `PartTranslator` counted in each part."""
-        total = {key: sum(part[key] for part in parts) for key in parts[0] if key != "examples"}
+        texts = ("examples", "decoding")
+        total = {key: sum(part[key] for part in parts) for key in parts[0] if key not in texts}
         return cls(
             mean_score=total.pop("score") / total["sentences"],
             sentences_per_second_per_device=total["sentences"] / total.pop("seconds"),
+            decoding=tuple(sorted({part["decoding"] for part in parts if "decoding" in part})),
             examples=first(row for part in parts for row in part["examples"]),
             **total,
         )

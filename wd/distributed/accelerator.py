@@ -4,7 +4,7 @@ import sys
 from functools import cache
 from typing import Literal
 
-from wd.config import RayConfig
+from wd.config import HALF_PRECISION, RayConfig, Recipe
 from wd.errors import ConfigError
 
 
@@ -64,6 +64,21 @@ def decoding_device(config: RayConfig) -> Literal["cpu", "cuda", "auto"]:
     if not uses_gpu(config):
         return "cpu"
     return "cuda" if config.gpu is True else "auto"
+
+
+def check_half_precision(recipe: Recipe) -> None:
+    """Raise ConfigError if the recipe insists on half precision where there is no GPU.
+
+    What can be told from the recipe alone is told when it is read.
+    """
+    sections = {"pseudo": recipe.pseudo, "evaluation": recipe.evaluation}
+    asked = [key for key, one in sections.items() if one.quantization in HALF_PRECISION]
+    if asked and not uses_gpu(recipe.ray):
+        raise ConfigError(
+            f"{asked[0]}.quantization: {sections[asked[0]].quantization} does not run on a CPU, "
+            "and ray.gpu: auto finds no GPU; use auto, float32 or int8, or set ray.gpu: true to "
+            "wait for a GPU"
+        )
 
 
 def gpu_share(config: RayConfig, gpu: bool, workers: int = 1) -> float:

@@ -60,8 +60,10 @@ def _run(
     ensure_ray(config)
     import ray
 
-    # A part may take hours, and so may a node to come.
-    ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1
+    context = ray.data.DataContext.get_current()
+    context.execution_no_progress_timeout_s = -1  # a part may take hours, and so may a node to come
+    # A pool whose actors are all busy with their one part is to grow.
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     rows = ray.data.from_items(
         [{"part": str(part)} for part in todo], override_num_blocks=len(todo)
     )

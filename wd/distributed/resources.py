@@ -130,4 +130,4 @@ def scales() -> bool:
     if not status:
         return True
     types = json.loads(status).get("autoscaler_report", {}).get("active_nodes", {})
-    return any(not name.startswith("node_") for name in types)
+    return not types or any(not name.startswith("node_") for name in types)

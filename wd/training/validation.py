@@ -15,6 +15,7 @@ from wd.data.batches import ShardReader
 from wd.data.schema import part_files
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.engine import Translator
+from wd.errors import UserError
 from wd.evaluation.quality import Quality, score
 from wd.model.transformer import Transformer
 from wd.training.loss import cross_entropy
@@ -100,7 +101,7 @@ def _somewhere(translated: Callable[[str], list[str]], device: torch.device) -> 
         return translated("cpu")
     try:
         return translated("auto")
-    except RuntimeError as error:
+    except (RuntimeError, UserError) as error:  # a user's mistake will be one on the CPU, too
         why = str(error).splitlines()[0]
         warnings.warn(f"validation translates on the CPU: on the GPU {why}", stacklevel=2)
         return translated("cpu")

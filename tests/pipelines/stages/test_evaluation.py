@@ -143,4 +143,5 @@ def test_pseudo_data_are_row_for_row_with_the_corpus(run: Run) -> None:
     assert made.metrics["sentences_per_second_per_device"] > 0
     report = json.loads((made.path / "report.json").read_text())
     assert report.pop("examples") == []
+    assert report.pop("decoding") == ["cpu, float32, 256 pieces a batch"]
     assert report == made.metrics
