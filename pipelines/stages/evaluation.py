@@ -46,7 +46,7 @@ def evaluation(run: Run) -> Artifact:
         "evaluation",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation.identity,
+            "evaluation": recipe.evaluation,
             "languages": [recipe.source_language, recipe.target_language],
         },
         inputs={"corpus": text, **models},

@@ -53,7 +53,7 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config={"pseudo": recipe.pseudo.identity},
+        config={"pseudo": recipe.pseudo},
         inputs={"corpus": text, "teacher": model},
         build=build,
     )

@@ -70,7 +70,7 @@ def ladder(
         "ladder",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation.identity,
+            "evaluation": recipe.evaluation,
             "languages": [recipe.source_language, recipe.target_language],
             "students": shapes,
             "rungs": [rung.name for rung in rungs],

@@ -218,9 +218,8 @@ def test_auto_is_one_choice_whatever_a_machine_makes_of_it() -> None:
     auto = PseudoConfig()
     assert (auto.on("cpu").quantization, auto.on("cpu").batch_tokens) == ("float32", 4096)
     assert (auto.on("cuda").quantization, auto.on("cuda").batch_tokens) == ("float16", 16_384)
-    assert auto.identity == PseudoConfig(quantization="float32", batch_tokens=4096)
     given = PseudoConfig(quantization="int8", batch_tokens=100)
-    assert given.on("cuda") == given.identity == given
+    assert given.on("cuda") == given.on("cpu") == given
 
 
 def test_a_share_of_a_gpu_is_at_most_one(path: Path) -> None:

@@ -32,7 +32,11 @@ class DecodingConfig(Config):
     the rest in float16) need a GPU. `auto`: float32 on a CPU, float16 on a GPU."""
 
     def on(self, device: str) -> Self:
-        """Return the settings with what `auto` stands for on a device, cpu or cuda."""
+        """Return the settings with what `auto` stands for on a device, cpu or cuda.
+
+        As with a training's precision, `auto` is one choice, whatever a machine makes of it: an
+        artifact's identity has that and not this.
+        """
         quantization, batch_tokens = _FAST[device]
         changes: dict[str, object] = {}
         if self.quantization == "auto":
@@ -40,14 +44,6 @@ class DecodingConfig(Config):
         if self.batch_tokens == "auto":
             changes["batch_tokens"] = batch_tokens
         return self.model_copy(update=changes)
-
-    @property
-    def identity(self) -> Self:
-        """The settings as they count in an artifact's identity: those of a CPU.
-
-        As with a training's precision, `auto` is one choice, whatever a machine makes of it.
-        """
-        return self.on("cpu")
 
 
 class PseudoConfig(DecodingConfig):
