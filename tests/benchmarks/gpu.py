@@ -8,8 +8,9 @@ Anywhere, before; on the card; a dry run:
 
 Needs no Ray, no MLflow and no network. Beside torch, numpy, pyarrow, sentencepiece, safetensors,
 sacrebleu, matplotlib, typer and rich it imports pydantic, langcodes and PyYAML; transformers is
-compared with if it is there, pytest runs the tests, ctranslate2 makes the ladder. docs/gpu.md has
-the wheels to carry. RESULTS and DATA may also be WD_GPU_RESULTS and WD_GPU_DATA in the environment.
+compared with if it is there, pytest (which also wants protobuf) runs the tests, ctranslate2 makes
+the ladder. docs/gpu.md has the wheels to carry. RESULTS and DATA may also be WD_GPU_RESULTS and
+WD_GPU_DATA in the environment.
 
 Parts, in order: what is here and how fast (ceilings); base and big training beside Hugging Face's
 (training); phase 1 over fine-tuning (phase_one); where three steps' time goes (profiles); the tests
