@@ -122,10 +122,11 @@ class NaiveGenerator(nn.Module):
 
     def _instances(self) -> Iterator[tuple[str, Tensor]]:
         """Yield each student instance's name and T."""
-        maps = self.maps.by_key().rounded
-        shared_by_none = any(len(width) > 1 for width in maps.widths.values())
+        both = self.maps.by_key()
+        shared_by_none = any(len(width) > 1 for width in both.exact.widths.values())
         for each in self.classes:
             keys = self.maps.keys[each.name]
+            maps = both.exact if len(each.axes) == 1 else both.rounded
             for subset, (first, end) in enumerate(subset_bounds(each.subsets)):
                 stacked, copy = [], subset if shared_by_none else 0
                 for t in getattr(self, each.key)[first:end]:
