@@ -1,6 +1,6 @@
 """How a model or a generator is trained, and towards what."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -62,6 +62,14 @@ class TrainingConfig(Config):
     """Use only GPU kernels that sum in a fixed order, so that a run gives the same bits again, and
     a resumed one those of an unbroken one. Slower; the CPU does so anyway."""
     seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_another_phase(cls, tree: Any) -> Any:
+        """Take the values of a config that is not of this phase."""
+        if isinstance(tree, TrainingConfig) and not isinstance(tree, cls):
+            return tree.model_dump()
+        return tree
 
     @model_validator(mode="after")
     def _check_metric(self) -> Self:
