@@ -17,9 +17,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 quickstart: install
 	$(BIN)/wd run $(RECIPE)
 
-# Everything: also what starts clusters, servers and training runs.
+# Everything: also what starts clusters, servers and training runs; those take turns in one process,
+# the others run beside them.
 test: install
-	$(BIN)/python -m pytest -q
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 test-fast: install
 	$(BIN)/python -m pytest -q -m "not slow"

@@ -62,6 +62,13 @@ TRAINING = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep slow tests in one of several processes: two clusters at a time would find each other."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group("slow"))
+
+
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     """Let torch compute with two threads: bits depend on how many add up."""
