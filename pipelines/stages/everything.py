@@ -13,7 +13,7 @@ def everything(run: Run) -> dict[str, Artifact]:
     tracking there is no registry, and its stage is left out.
     """
     from pipelines.stages.evaluation import evaluation
-    from pipelines.stages.registry import registry
+    from pipelines.stages.registry import check_registrable, registry
     from wd.distributed.accelerator import check_half_precision
     from wd.generator.choices import check_generable
 
@@ -21,6 +21,8 @@ def everything(run: Run) -> dict[str, Artifact]:
     check_generable(recipe.teacher_model, recipe.student_model, recipe.generator.grouping)
     if not run.dry:
         check_half_precision(recipe)
+        if is_tracked(recipe):
+            check_registrable(recipe)
     made = {"evaluation": evaluation(run)}
     if is_tracked(recipe):
         return made | {"registry": registry(run)}

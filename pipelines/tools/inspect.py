@@ -8,9 +8,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from pipelines.tools.model_folder import model_folder
+from wd.artifacts import Store
 from wd.errors import ArtifactError
 from wd.manifest import MANIFEST, damaged_files, read_manifest
 from wd.model.sizes import count_parameters
+
+
+def place_of(path: str, root: str = "artifacts") -> Path:
+    """Return the folder that a path, an artifact's name or `models:/NAME@ALIAS` means.
+
+    A damaged artifact's too: it is for `inspect` to say what is wrong with it.
+    """
+    if path.startswith("models:/") or "://" in root:
+        return model_folder(path, root)
+    named = Path(Store(root).root, path)
+    return Path(path) if Path(path).exists() or not named.is_dir() else named
 
 
 def inspect(folder: Path) -> dict[str, Any]:

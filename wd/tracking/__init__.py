@@ -2,6 +2,7 @@
 
 from wd.errors import TrackingError
 from wd.tracking.beside import Beside, beside
+from wd.tracking.moved import mend_moved_root
 from wd.tracking.opening import (
     attach,
     check_reachable,
@@ -10,6 +11,7 @@ from wd.tracking.opening import (
     tracking_address,
     tracking_place,
 )
+from wd.tracking.recorded import recorded_recipe
 from wd.tracking.runs import MLflowTracker, connect
 from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle
 
@@ -26,7 +28,9 @@ __all__ = [
     "check_reachable",
     "connect",
     "is_tracked",
+    "mend_moved_root",
     "open_tracker",
+    "recorded_recipe",
     "tracking_address",
     "tracking_place",
 ]

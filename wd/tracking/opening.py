@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from wd.config import NOT_TRACKED, Recipe
 from wd.errors import TrackingError
+from wd.tracking.moved import FILES, mend_moved_root
 from wd.tracking.runs import MLflowTracker, connect, ended, resume_or_create
 from wd.tracking.tracker import NullTracker, Tracker, TrackerHandle
 
@@ -57,6 +58,7 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "mlflow.lock"):
             # Two processes that create one database at the same time break it.
+            mend_moved_root(uri)
             client = connect(uri)
             experiment = _experiment(client, recipe.tracking.experiment, artifacts)
         run_id = resume_or_create(client, experiment, recipe.name, key, {})
@@ -86,7 +88,7 @@ def tracking_place(recipe: Recipe, folder: Path) -> tuple[str, str | None]:
     if uri := tracking_address(recipe):
         return uri, None
     folder = folder.absolute()
-    return f"sqlite:///{folder / 'mlflow.db'}", (folder / "mlflow-artifacts").as_uri()
+    return f"sqlite:///{folder / 'mlflow.db'}", (folder / FILES).as_uri()
 
 
 def check_reachable(uri: str) -> None:

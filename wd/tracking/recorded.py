@@ -1,0 +1,64 @@
+"""The recipe of a run, kept with it, so that a run or an artifact can be asked for its recipe."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wd.config import Recipe
+from wd.errors import TrackingError
+from wd.tracking.moved import mend_moved_root
+from wd.tracking.runs import PARENT_TAG, connect, reached
+from wd.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RECIPE = "recipe.json"
+
+
+def record_recipe(tracker: Tracker, recipe: Recipe) -> None:
+    """Keep a recipe as the file `recipe.json` of a run; where it is tracked is left out."""
+    tree = recipe.model_dump(mode="json", exclude={"tracking": {"uri"}})
+    tree["generator"] = recipe.generator.given()  # a preset fills what is not given
+    with tempfile.TemporaryDirectory(prefix="wd-tracking-") as folder:
+        path = Path(folder, RECIPE)
+        path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        tracker.log_file(path)
+
+
+def recorded_recipe(
+    uri: str, *, run_id: str | None = None, artifact: str | None = None
+) -> Mapping[str, Any]:
+    """Return the recipe, as plain data, of a run or of the run that made an artifact.
+
+    A stage's run has its pipeline's. Raises TrackingError if nothing of it is tracked at `uri`.
+    """
+    mend_moved_root(uri)
+    client = connect(uri)
+    with reached(client):
+        run = client.get_run(run_id) if run_id else _maker(client, artifact or "")
+        while run is not None:
+            names = [file.path for file in client.list_artifacts(run.info.run_id)]
+            if RECIPE in names:
+                return _read(client, run.info.run_id)
+            parent = run.data.tags.get(PARENT_TAG)
+            run = client.get_run(parent) if parent else None
+    raise TrackingError(
+        f"{run_id or artifact}: no run at {uri} tells its recipe; say the recipe instead"
+    )
+
+
+def _maker(client: "MlflowClient", artifact: str) -> Any:
+    mark = "'" if '"' in artifact else '"'
+    places = [each.experiment_id for each in client.search_experiments()]
+    rule = f"tags.`wd.artifact` = {mark}{artifact}{mark}"
+    return next(iter(client.search_runs(places, rule, order_by=["start_time DESC"])), None)
+
+
+def _read(client: "MlflowClient", run_id: str) -> Mapping[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="wd-tracking-") as folder:
+        path = client.download_artifacts(run_id, RECIPE, folder)
+        found: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return found
