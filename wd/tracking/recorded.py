@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from wd.config import Recipe
 from wd.errors import TrackingError
+from wd.tracking.delivery import reached
+from wd.tracking.finding import PARENT_TAG
 from wd.tracking.moved import mend_moved_root
-from wd.tracking.runs import PARENT_TAG, connect, reached
+from wd.tracking.runs import connect
 from wd.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
