@@ -59,7 +59,8 @@ def inspect(
     """Tell what a folder is, its origin, and whether it is intact."""
     from pipelines.tools import inspect as inspecting
 
-    description = inspecting.inspect(inspecting.place_of(path, root))
+    place, origin = inspecting.place_of(path, root)
+    description = inspecting.inspect(place, origin)
     if as_json:
         return print_json(description)
     inspecting.show(description, Console(markup=False))

@@ -76,6 +76,8 @@ def _print_registration(now: Mapping[str, Any], arguments: str) -> None:
     from pipelines.stages.registry import outcome
 
     print(f"registered: {outcome(now)}")
+    if now["reason"]:
+        print(f"reason: {now['reason']}")
     if not now["promoted"]:
         verb = "To have it promoted" if now["passed"] else "To ask the gate again"
         print(f"{verb}: wd promote {arguments}")

@@ -35,7 +35,7 @@ def foresee(recipe: Recipe, *, anew: bool = False) -> dict[str, Any]:
 
     Raises RegistryError if the student has not been made and evaluated.
     """
-    from wd.registry import foreseen
+    from wd.registry import IN_USE, foreseen
 
     check_registrable(recipe)
     with Run(recipe, dry=True) as run:
@@ -48,7 +48,8 @@ def foresee(recipe: Recipe, *, anew: bool = False) -> dict[str, Any]:
         candidate = candidate_of(run, report, model)
     verdict, standing = foreseen(candidate, existing(recipe), recipe.registry, anew=anew)
     found = judgement(recipe, candidate, verdict)
-    return {"name": candidate.name, "in_use": standing.current, **found}
+    holds = any(line.endswith(IN_USE) for line in verdict.lines)
+    return {"name": candidate.name, "in_use": standing.current, "promoted": holds, **found}
 
 
 def summary(told: dict[str, Any]) -> str:
@@ -56,6 +57,8 @@ def summary(told: dict[str, Any]) -> str:
     if "version" in told:
         return outcome(told)
     holder, alias = told["in_use"], told["alias"]
+    if told["passed"] and told["promoted"]:
+        return f"{told['name']}: this student has the alias {alias} already"
     if told["passed"]:
         return f"{told['name']}: would be given the alias {alias}; nothing was changed"
     stays = "no version has" if holder is None else f"version {holder} has, and would keep,"

@@ -109,7 +109,7 @@ def _register(
         models.promote(version, recipe.registry.alias, expected=standing.current)
     elif not holds:
         models.challenge(version)
-    models.record(version, verdict, outcome(told))
+    models.record(version, verdict, "; ".join(filter(None, [outcome(told), told["reason"]])))
     return told
 
 
@@ -160,7 +160,7 @@ def outcome(told: Mapping[str, Any]) -> str:
     stays = "no version has" if holder is None else f"version {holder} has, and keeps,"
     if told["passed"]:
         return f"{who} is a challenger that passes the gate; {stays} the alias {alias}"
-    return f"{who} is refused by the gate; {stays} the alias {alias}. {told['reason']}"
+    return f"{who} is refused by the gate; {stays} the alias {alias}"
 
 
 def registered_name(recipe: Recipe) -> str:

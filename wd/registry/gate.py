@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wd.config import GateConfig, RegistryConfig
+from wd.evaluation.report import shown_p_value
 from wd.evaluation.significance import p_value
 from wd.registry.evidence import Evidence
 
@@ -121,8 +122,8 @@ def comparison(
         yield Check(
             f"no worse in {metric}",
             passed,
-            f"{own:.2f}, the {in_use.label} has {others:.2f} (p {p:.3f}; refused where lower and "
-            f"p below {config.significance:g})",
+            f"{own:.2f}, the {in_use.label} has {others:.2f} (p {shown_p_value(p)}; refused where "
+            f"lower and p below {config.significance:g})",
         )
 
 

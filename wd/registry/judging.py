@@ -15,7 +15,9 @@ from wd.registry.gate import Check, InUse, Verdict, comparison, floors
 from wd.registry.lookup import Version, registered_settings
 from wd.registry.packaging import ENGINE, portable_settings, saved_model
 from wd.registry.smoke import smoke
-from wd.registry.versions import Registry
+from wd.registry.versions import ARTIFACT_TAG, Registry
+
+IN_USE = "it is the one in use"
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,9 @@ def _compared(
         yield Check("no worse than the one in use", True, f"no version is {config.alias} yet")
         return
     holder = models.version(candidate.name, str(standing.current))
-    if version is not None and version.version == holder.version:
-        yield Check("no worse than the one in use", True, "it is the one in use")
+    same = holder.tags.get(ARTIFACT_TAG) == candidate.artifact
+    if same if version is None else version.version == holder.version:
+        yield Check("no worse than the one in use", True, IN_USE)
         return
     evidence = models.evidence(holder)
     if anew:
