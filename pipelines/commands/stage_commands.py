@@ -1,6 +1,7 @@
 """Commands that make artifacts: the whole run, or one stage and what it needs."""
 
 import shlex
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from pipelines.commands.options import (
 )
 from pipelines.commands.recipe_arguments import read_recipe
 from wd.config import Method, Recipe
+from wd.errors import RegistryError, TrackingError
 
 app = typer.Typer()
 
@@ -69,7 +71,12 @@ def _registered(settings: Recipe, made: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     from pipelines.stages.promotion import standing_now
 
-    return standing_now(settings, made["registry"].metrics)
+    told: dict[str, Any] = made["registry"].metrics
+    try:
+        return standing_now(settings, told)
+    except (RegistryError, TrackingError) as error:
+        warnings.warn(f"what the registry said when it was made: {error}", stacklevel=2)
+        return told
 
 
 def _print_registration(now: Mapping[str, Any], arguments: str) -> None:

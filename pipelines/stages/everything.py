@@ -1,8 +1,10 @@
 """All stages, raw text to registry: the entry point of a pipeline job."""
 
+from contextlib import suppress
+
 from pipelines.context import STAGES, Run
 from wd.artifacts import Artifact
-from wd.errors import ConfigError
+from wd.errors import ConfigError, TrackingError
 from wd.tracking import is_tracked
 
 
@@ -22,7 +24,8 @@ def everything(run: Run) -> dict[str, Artifact]:
     if not run.dry:
         check_half_precision(recipe)
         if is_tracked(recipe):
-            check_registrable(recipe)
+            with suppress(TrackingError):  # a server that is away: told where it is needed
+                check_registrable(recipe)
     made = {"evaluation": evaluation(run)}
     if is_tracked(recipe):
         return made | {"registry": registry(run)}

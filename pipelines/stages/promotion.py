@@ -1,5 +1,6 @@
 """What people do with versions: promote one by the gate, foresee the verdict, roll back."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from pipelines.context import Run
@@ -46,7 +47,9 @@ def foresee(recipe: Recipe, *, anew: bool = False) -> dict[str, Any]:
                 "with `wd evaluate` and the same arguments"
             )
         candidate = candidate_of(run, report, model)
-    verdict, standing = foreseen(candidate, existing(recipe), recipe.registry, anew=anew)
+    models = existing(recipe)
+    with models.reached() if models else nullcontext():
+        verdict, standing = foreseen(candidate, models, recipe.registry, anew=anew)
     found = judgement(recipe, candidate, verdict)
     holds = any(line.endswith(IN_USE) for line in verdict.lines)
     return {"name": candidate.name, "in_use": standing.current, "promoted": holds, **found}
@@ -74,7 +77,9 @@ def rollback(recipe: Recipe, steps: int = 1) -> dict[str, Any]:
     from wd.registry import Registry
 
     name, alias = registered_name(recipe), recipe.registry.alias
-    left, now, note = Registry.existing(address(recipe)).roll_back(name, alias, steps)
+    models = Registry.existing(address(recipe))
+    with models.reached():
+        left, now, note = models.roll_back(name, alias, steps)
     found = {"name": name, "alias": alias, "from": left.version, "to": now.version}
     return found | ({"note": note} if note else {})
 
@@ -83,7 +88,9 @@ def standing_now(recipe: Recipe, told: dict[str, Any]) -> dict[str, Any]:
     """Return a registration as it is now: the alias may have gone elsewhere since."""
     from wd.registry import Registry
 
-    found = Registry.existing(address(recipe)).standing(told["name"], told["alias"])
+    models = Registry.existing(address(recipe))
+    with models.reached():
+        found = models.standing(told["name"], told["alias"])
     holds = found.current == told["version"]
     now = {"in_use": found.current, "promoted": holds}
     return told | now | ({"before": found.current} if holds and not told["promoted"] else {})

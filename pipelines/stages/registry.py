@@ -95,12 +95,27 @@ def candidate_of(run: Run, report: Artifact, model: Artifact) -> "Candidate":
 def _register(
     recipe: Recipe, work: Work, candidate: "Candidate", contend: bool, anew: bool
 ) -> dict[str, Any]:
-    from wd.registry import Registry, judged
+    from wd.registry import Registry
 
     handle = work.tracker.handle()
     assert handle is not None
     models = Registry(handle.uri)
-    version = candidate.registered(models, handle.run_id)
+    with models.reached():
+        return _contended(recipe, models, handle.run_id, candidate, contend, anew)
+
+
+def _contended(
+    recipe: Recipe,
+    models: "Registry",
+    run_id: str,
+    candidate: "Candidate",
+    contend: bool,
+    anew: bool,
+) -> dict[str, Any]:
+    """Register, ask the gate, move the aliases and keep the verdict."""
+    from wd.registry import judged
+
+    version = candidate.registered(models, run_id)
     verdict, standing = judged(candidate, version, models, recipe.registry, anew=anew)
     holds = standing.current == version.version
     wins = verdict.passed and not holds and (contend or standing.current is None)

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,7 @@ from wd.errors import RegistryError
 from wd.places import local_folder
 from wd.registry.evidence import Evidence, read_evidence
 from wd.registry.packaging import EVALUATION, MODEL, default_uri
-from wd.tracking import check_reachable, connect, mend_moved_root
+from wd.tracking import check_reachable, connect, explained, mend_moved_root, reached
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers where there is no such model or alias."""
@@ -58,6 +59,10 @@ class Lookup:
         mend_moved_root(uri)
         return cls(uri)
 
+    def reached(self) -> AbstractContextManager[None]:
+        """Raise TrackingError for what MLflow and its transport raise meanwhile."""
+        return reached(self._client)
+
     def has(self, name: str) -> bool:
         """Tell whether there is a registered model of this name."""
         return self._model(name) is not None
@@ -70,7 +75,7 @@ class Lookup:
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            raise RegistryError(f"registry.name: {name}: {self.uri}: {error}") from None
+            raise RegistryError(f"registry.name: {name}: {self.uri}: {explained(error)}") from None
 
     def at(self, name: str, alias: str) -> Version:
         """Return the version an alias points at; raises RegistryError if there is none."""
@@ -119,7 +124,7 @@ class Lookup:
         except MlflowException as error:
             if error.error_code in _ABSENT:
                 return None
-            raise RegistryError(f"models:/{name}@{alias}: {error}") from None
+            raise RegistryError(f"models:/{name}@{alias}: {explained(error)}") from None
 
     def version(self, name: str, number: str) -> Version:
         """Return a version by its number; raises RegistryError if there is none."""
@@ -128,7 +133,7 @@ class Lookup:
         try:
             return as_version(self._client.get_model_version(name, number))
         except MlflowException as error:
-            raise RegistryError(f"models:/{name}/{number}: {error}") from None
+            raise RegistryError(f"models:/{name}/{number}: {explained(error)}") from None
 
     def _versions(self, name: str, tags: Mapping[str, str]) -> list[Version]:
         """Return the versions with these tags, oldest first."""

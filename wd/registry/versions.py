@@ -14,6 +14,7 @@ from wd.registry.evidence import Evidence
 from wd.registry.gate import Verdict
 from wd.registry.lookup import Lookup, Version, as_version
 from wd.registry.packaging import PACKAGING, default_uri, log_model
+from wd.tracking import explained
 
 ARTIFACT_TAG, LANGUAGES_TAG, PACKAGING_TAG = "wd.artifact", "wd.languages", "wd.packaging"
 VERDICT = "gate.txt"
@@ -75,7 +76,9 @@ class Registry(Lookup):
                 value = float(getattr(packed, key))
                 self._client.log_metric(run_id, f"version/{key}", value, model_id=model_id)
         except MlflowException as error:
-            raise RegistryError(f"{name} cannot be registered at {self.uri}: {error}") from None
+            raise RegistryError(
+                f"{name} cannot be registered at {self.uri}: {explained(error)}"
+            ) from None
         return version
 
     def _describe(

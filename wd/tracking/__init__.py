@@ -2,6 +2,7 @@
 
 from wd.errors import TrackingError
 from wd.tracking.beside import Beside, beside
+from wd.tracking.delivery import explained, reached
 from wd.tracking.moved import mend_moved_root
 from wd.tracking.opening import (
     attach,
@@ -27,9 +28,11 @@ __all__ = [
     "beside",
     "check_reachable",
     "connect",
+    "explained",
     "is_tracked",
     "mend_moved_root",
     "open_tracker",
+    "reached",
     "recorded_recipe",
     "tracking_address",
     "tracking_place",

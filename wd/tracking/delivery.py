@@ -45,10 +45,22 @@ def reached(client: "MlflowClient") -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
         away = not isinstance(error, MlflowException) or _is_away(error)
         kind = ServerAwayError if away else TrackingError
-        raise kind(f"tracking.uri {client.tracking_uri}: {reason}") from error
+        raise kind(f"tracking.uri {client.tracking_uri}: {explained(error)}") from error
+
+
+def explained(error: Exception) -> str:
+    """Return the first line of what MLflow says; where it is about credentials, what to do."""
+    status = getattr(error, "get_http_status_code", int)()
+    if status == 401:
+        return (
+            "the server does not take these credentials, or wants some (401): set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    if status == 403:
+        return f"this user may not do that (403): {str(error).partition(chr(10))[0]}"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _is_away(error: Any) -> bool:

@@ -20,7 +20,7 @@ from filelock import FileLock
 from wd.config import NOT_TRACKED, Recipe
 from wd.errors import TrackingError
 from wd.manifest import commit
-from wd.tracking.delivery import reached
+from wd.tracking.delivery import explained, reached
 from wd.tracking.finding import digest, resume_or_create
 from wd.tracking.moved import FILES, mend_moved_root
 from wd.tracking.outbox import Outbox
@@ -82,8 +82,9 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
     except TrackingError:
         raise
     except Exception as error:  # whatever the many back ends raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrackingError(f"tracking.uri {uri}: MLflow cannot be used: {reason}") from error
+        raise TrackingError(
+            f"tracking.uri {uri}: MLflow cannot be used: {explained(error)}"
+        ) from error
     try:
         with ended(outbox, run_id):
             tracker = MLflowTracker(outbox, TrackerHandle(uri, experiment, run_id, str(kept)))
