@@ -117,7 +117,8 @@ class Run:
             return self._build(identity, build)
 
     def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
-        with self.tracker.child(identity.stage, key=identity.name) as tracker:
+        name = f"{identity.stage} {identity.label}"
+        with self.tracker.child(name, key=identity.name) as tracker:
             tracker.log_params(identity.described["config"])
             tracker.set_tags(
                 {

@@ -5,17 +5,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wd.config import Recipe, TrackingConfig, overridden, validated
+from wd.registry import Registry, RegistryError
 from wd.tracking import (
     NullTracker,
     Tracker,
@@ -409,6 +412,37 @@ def test_something_else_that_answers_is_not_taken_for_mlflow(tmp_path: Path) -> 
     finally:
         server.kill()
         server.wait()
+
+
+@contextmanager
+def refusing_server() -> Iterator[str]:
+    """A server that is healthy and takes nobody's credentials."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_wrong_credentials_are_told_with_what_to_do(tmp_path: Path) -> None:
+    with refusing_server() as uri:
+        changed = overridden(RECIPE, {"tracking.uri": uri})
+        with (
+            pytest.raises(TrackingError, match=r"\(401\): set MLFLOW_TRACKING_USERNAME"),
+            open_tracker(changed, tmp_path),
+        ):
+            pytest.fail("this is not to be reached")
+        with pytest.raises(RegistryError, match="set MLFLOW_TRACKING_USERNAME"):
+            Registry(uri).check_languages("bird", "en-de")
 
 
 def test_a_deleted_experiment_is_explained(tmp_path: Path) -> None:

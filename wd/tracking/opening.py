@@ -104,7 +104,9 @@ def _name(recipe: Recipe, key: str) -> str:
 
 def _origin() -> dict[str, str]:
     """Return who started what, and of which commit, under the names that MLflow's pages show."""
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    program = "python -m pipelines" if program == "__main__.py" else program
+    command = f"{program} {shlex.join(sys.argv[1:])}".rstrip()
     command = re.sub(r"://[^/@\s]+@", "://", command)  # credentials are nobody's business
     tags = {
         "mlflow.source.name": command,

@@ -160,7 +160,7 @@ def test_only_a_gate_gives_the_alias(recipe: Recipe, world: Callable[..., None])
     refused = promotion.promote(recipe)
     assert not refused["passed"]
     assert "no worse in BLEU: " in refused["reason"]
-    assert "the champion, version 1 has 100.00 (p 0.0" in refused["reason"]
+    assert "the champion, version 1 has 100.00 (p <0.001" in refused["reason"]
     assert in_use(recipe) == 1
     world(salt=1)
     told = run_once(recipe)
