@@ -249,7 +249,7 @@ def test_a_run_tells_its_origin(tmp_path: Path) -> None:
     assert "mlflow.source.name" in found.data.tags
     assert len(found.data.tags["mlflow.source.git.commit"]) == 40
     uri = tracking_place(RECIPE, tmp_path)[0]
-    assert validated(Recipe, recorded_recipe(uri, run_id=run.run_id), "it") == RECIPE
+    assert validated(Recipe, recorded_recipe(uri, run_id=run.run_id).recipe, "it") == RECIPE
     with pytest.raises(TrackingError, match="say the recipe"):
         recorded_recipe(uri, artifact="student/unknown-0123456789ab")
 

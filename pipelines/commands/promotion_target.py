@@ -23,7 +23,7 @@ def recipe_of(target: str, overrides: Iterable[str], root: str, to: str | None) 
     if _RUN.fullmatch(target):
         recipe = _recorded(root, overrides, run_id=target)
     elif _STUDENT.fullmatch(name) and not Path(name).suffix:
-        recipe = _making(_recorded(root, overrides, artifact=name), name)
+        recipe = _recorded(root, overrides, artifact=name)
     else:
         recipe = read_recipe(target, overrides)
     return recipe if to is None else overridden(recipe, {"tracking.uri": to})
@@ -37,9 +37,13 @@ def _recorded(
 
     address = registry_address(root)
     check_reachable(address)
-    tree = dict(recorded_recipe(address, run_id=run_id, artifact=artifact))
-    recipe = validated(Recipe, tree | {"root": root}, f"the recipe of {run_id or artifact}")
-    return overridden(recipe, changes) if (changes := parsed_overrides(overrides)) else recipe
+    found = recorded_recipe(address, run_id=run_id, artifact=artifact)
+    tree = {**found.recipe, "root": root}
+    recipe = validated(Recipe, tree, f"the recipe of {run_id or artifact}")
+    changes = parsed_overrides(overrides)
+    recipe = overridden(recipe, changes) if changes else recipe
+    wanted = artifact or found.student
+    return _making(recipe, wanted) if wanted else recipe
 
 
 def _making(recipe: Recipe, artifact: str) -> Recipe:
@@ -51,6 +55,7 @@ def _making(recipe: Recipe, artifact: str) -> Recipe:
         if student(Run(chosen).glance(chosen), "wd").name == artifact:
             return chosen
     raise RegistryError(
-        f"{artifact}: the recipe of its run makes another student by weight distillation; promote "
-        "it by the recipe and the overrides that made it (a sweep's report tells them)"
+        f"{artifact}: the recipe of its run makes another student by weight distillation, with "
+        "these overrides and by this version of the code; promote it by the recipe and the "
+        "overrides that made it (a sweep's report tells them)"
     )

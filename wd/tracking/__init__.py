@@ -12,7 +12,7 @@ from wd.tracking.opening import (
     tracking_address,
     tracking_place,
 )
-from wd.tracking.recorded import recorded_recipe
+from wd.tracking.recorded import Recorded, recorded_recipe
 from wd.tracking.runs import MLflowTracker, connect
 from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle
 
@@ -20,6 +20,7 @@ __all__ = [
     "Beside",
     "MLflowTracker",
     "NullTracker",
+    "Recorded",
     "Status",
     "Tracker",
     "TrackerHandle",

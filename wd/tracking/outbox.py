@@ -184,4 +184,12 @@ def _entries(path: Path) -> list[Entry]:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [Entry(**json.loads(line)) for line in lines]
+    return [entry for line in lines if (entry := _entry(line, path))]
+
+
+def _entry(line: str, path: Path) -> Entry | None:
+    try:
+        return Entry(**json.loads(line))
+    except (ValueError, TypeError):  # a damaged disk; the other entries are whole
+        print(f"not tracked: {path}: a line that is no entry", file=sys.stderr)
+        return None

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,20 @@ def record_recipe(tracker: Tracker, recipe: Recipe) -> None:
         tracker.log_file(path)
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What a pipeline's run tells of itself."""
+
+    recipe: Mapping[str, Any]
+    """As plain data."""
+    student: str | None
+    """The artifact that its newest evaluation measured as WD; None if there was none."""
+
+
 def recorded_recipe(
     uri: str, *, run_id: str | None = None, artifact: str | None = None
-) -> Mapping[str, Any]:
-    """Return the recipe, as plain data, of a run or of the run that made an artifact.
+) -> Recorded:
+    """Return the recipe of a run or of the run that made an artifact.
 
     A stage's run has its pipeline's. Raises TrackingError if nothing of it is tracked at `uri`.
     """
@@ -44,7 +55,7 @@ def recorded_recipe(
         while run is not None:
             names = [file.path for file in client.list_artifacts(run.info.run_id)]
             if RECIPE in names:
-                return _read(client, run.info.run_id)
+                return Recorded(_read(client, run.info.run_id), _student(client, run))
             parent = run.data.tags.get(PARENT_TAG)
             run = client.get_run(parent) if parent else None
     raise TrackingError(
@@ -57,6 +68,12 @@ def _maker(client: "MlflowClient", artifact: str) -> Any:
     places = [each.experiment_id for each in client.search_experiments()]
     rule = f"tags.`wd.artifact` = {mark}{artifact}{mark}"
     return next(iter(client.search_runs(places, rule, order_by=["start_time DESC"])), None)
+
+
+def _student(client: "MlflowClient", run: Any) -> str | None:
+    rule = f"tags.`{PARENT_TAG}` = '{run.info.run_id}' AND tags.`wd.artifact` LIKE 'evaluation/%'"
+    found = client.search_runs([run.info.experiment_id], rule, order_by=["end_time DESC"])
+    return next((each.data.tags.get("wd.input.WD") for each in found), None)
 
 
 def _read(client: "MlflowClient", run_id: str) -> Mapping[str, Any]:

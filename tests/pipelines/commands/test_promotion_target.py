@@ -38,6 +38,16 @@ def test_a_run_and_its_student_have_the_recipe(recipe: Recipe, ids: tuple[str, s
     assert changed == overridden(recipe, {"registry.min_bleu": 30})
 
 
+def test_a_run_s_own_student_is_meant(recipe: Recipe, ids: tuple[str, str]) -> None:
+    """Not one that its recipe would make now, by other code or other overrides."""
+    with open_tracker(recipe, Path(recipe.root)) as run, run.child("evaluation", "e") as stage:
+        name = student(Run(recipe).glance(recipe), "wd").name
+        stage.set_tags({"wd.artifact": "evaluation/mine-0123456789ab", "wd.input.WD": name})
+    assert recipe_of(ids[0], (), recipe.root, None) == recipe
+    with pytest.raises(RegistryError, match="makes another student"):
+        recipe_of(ids[0], ["fine_tuning.updates=7"], recipe.root, None)
+
+
 def test_another_registry_is_another_address(recipe: Recipe, ids: tuple[str, str]) -> None:
     changed = recipe_of(ids[0], (), recipe.root, "http://127.0.0.1:9")
     assert changed.tracking.uri == "http://127.0.0.1:9"
