@@ -22,10 +22,8 @@ def card(
         "languages": f"{evidence.source_language} to {evidence.target_language}",
         "parameters": f"{evidence.parameters:,} ({evidence.compression:.2f} of the teacher's)",
         "model file": f"{evidence.megabytes:.1f} MB, {settings.quantization} (CTranslate2)",
-        "BLEU": f"{evidence.bleu:.2f} (teacher {evidence.teacher_bleu:.2f}), "
-        f"`{evidence.bleu_signature}`",
-        "chrF": f"{evidence.chrf:.2f} (teacher {evidence.teacher_chrf:.2f}), "
-        f"`{evidence.chrf_signature}`",
+        "BLEU": f"{evidence.bleu:.2f} (teacher {evidence.teacher_bleu:.2f})",
+        "chrF": f"{evidence.chrf:.2f} (teacher {evidence.teacher_chrf:.2f})",
         "test set": f"{evidence.sentences:,} sentences, `{evidence.test_set}`",
         "speed": f"{evidence.sentences_per_second:.1f} sentences/s, "
         f"{evidence.milliseconds:.2f} ms a sentence, {evidence.speed_up:.2f} x the teacher "
@@ -40,6 +38,11 @@ def card(
             "",
             *_table(facts),
             "",
+            # Not in the table, which would grow as wide as they are.
+            f"BLEU is `{evidence.bleu_signature}`",
+            "",
+            f"chrF is `{evidence.chrf_signature}`",
+            "",
             "## Made from",
             "",
             *_table({role: f"`{name}`" for role, name in origin.items()}),
@@ -51,7 +54,7 @@ def card(
 
 
 def _table(rows: Mapping[str, str]) -> list[str]:
-    cells = (f"| {key} | {value.replace('|', '&#124;')} |" for key, value in rows.items())
+    cells = (f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in rows.items())
     return ["| | |", "|---|---|", *cells]
 
 
