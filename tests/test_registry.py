@@ -325,6 +325,21 @@ def test_the_registered_settings_are_the_default(
     assert decoding_of(model, {}).beam_size == 6
 
 
+def test_its_page_reads_like_a_model_card(registry: Registry, versions: list[Version]) -> None:
+    client = mlflow.MlflowClient(registry.uri)
+    page = client.get_model_version("bird", "2").description
+    for part in (
+        "# bird, version 2",
+        "| languages | en to de |",
+        "float32 (CTranslate2)",  # what it is loaded as, wherever it was evaluated
+        "| BLEU | 12.50 (teacher 13.00) |",
+        "BLEU is `nrefs:1`",
+        "| student | `student/b` |",
+        'load_model("models:/bird/2")',
+    ):
+        assert part in page, page
+
+
 def test_a_version_keeps_its_evaluation(registry: Registry, versions: list[Version]) -> None:
     kept = registry.evidence(versions[0])
     assert kept is not None

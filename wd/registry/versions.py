@@ -13,7 +13,7 @@ from wd.registry.card import card
 from wd.registry.evidence import Evidence
 from wd.registry.gate import Verdict
 from wd.registry.lookup import Lookup, Version, as_version
-from wd.registry.packaging import PACKAGING, default_uri, log_model
+from wd.registry.packaging import PACKAGING, default_uri, log_model, portable_settings
 from wd.tracking import explained
 
 ARTIFACT_TAG, LANGUAGES_TAG, PACKAGING_TAG = "wd.artifact", "wd.languages", "wd.packaging"
@@ -89,7 +89,8 @@ class Registry(Lookup):
         lineage: Mapping[str, str],
     ) -> None:
         title = f"{version.name}, version {version.version}"
-        text = card(title, evidence, decoding, lineage, version.uri)
+        settings = DecodingConfig.model_validate(portable_settings(decoding))
+        text = card(title, evidence, settings, lineage, version.uri)
         self._client.update_model_version(version.name, str(version.version), text)
 
     def _add_version(self, name: str, uri: str, tags: Mapping[str, str]) -> Version:
