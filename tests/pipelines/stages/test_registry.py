@@ -322,3 +322,30 @@ def test_rolling_back_what_was_never_registered_says_so(recipe: Recipe) -> None:
     connect(tracking_place(recipe, Path(recipe.root))[0]).search_experiments()  # makes the database
     with pytest.raises(RegistryError, match="wd promote"):
         promotion.rollback(recipe)
+
+
+def test_a_refused_gate_is_an_exit_status(
+    recipe: Recipe, world: Callable[..., None], tmp_path: Path
+) -> None:
+    from typer.testing import CliRunner
+
+    from pipelines.commands.cli import app
+
+    path = tmp_path / "bird.yaml"
+    sections = {"registry": {"min_bleu": 20.0}, "evaluation": {"beam_size": 2, "max_length": 12}}
+    names = {"name": "bird", "source_language": "en", "target_language": "de"}
+    path.write_text(json.dumps({**names, **sections, "root": recipe.root}))
+
+    def promote(*options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["promote", str(path), *options])
+        return done.exit_code, done.stdout
+
+    assert promote()[0] == 0
+    world(right=24)
+    code, told = promote()
+    assert code == 1
+    assert "FAIL  no worse in BLEU" in told
+    assert told.splitlines()[-1].endswith("version 1 has, and keeps, the alias champion")
+    code, told = promote("--dry-run", "--json")
+    assert code == 1
+    assert json.loads(told)["passed"] is False
