@@ -117,7 +117,8 @@ class Run:
             return self._build(identity, build)
 
     def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
-        with self.tracker.child(identity.stage, key=identity.name) as tracker:
+        name = f"{identity.stage} {identity.label}"
+        with self.tracker.child(name, key=identity.name) as tracker:
             tracker.log_params(identity.described["config"])
             tracker.set_tags(
                 {
@@ -129,7 +130,7 @@ class Run:
                 identity,
                 lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
             )
-            tracker.log_metrics(artifact.metrics)
+            _log_final(tracker, artifact.metrics)
         seconds = artifact.manifest["seconds"]
         self.console.print(f"[green]made[/]    {artifact.name} in {seconds:.0f} s", highlight=False)
         return artifact
@@ -176,6 +177,21 @@ class Run:
         if self._tracker is None:
             self._tracker = self._exits.enter_context(open_tracker(self.recipe, self.store.folder))
         return self._tracker
+
+
+def _log_final(tracker: Tracker, metrics: Metrics) -> None:
+    """Track what a stage recorded, after a training at its last update.
+
+    The figures of the published weights have a name of their own: those of the validations are a
+    curve, and its last point is another one where an average or an earlier best is published.
+    """
+    history = metrics.get("history") or []
+    if not history or "published" not in metrics:
+        return tracker.log_metrics(metrics)
+    rest = {key: value for key, value in metrics.items() if key != "validation"}
+    figures = {**rest, "published": metrics["validation"]}
+    tracker.log_metrics(figures, step=int(history[-1]["update"]))
+    tracker.set_tags({"wd.published": str(metrics["published"])})
 
 
 def asked_once(

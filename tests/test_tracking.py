@@ -1,20 +1,24 @@
+import json
 import os
 import pickle
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wd.config import Recipe, TrackingConfig, overridden
+from wd.config import Recipe, TrackingConfig, overridden, validated
+from wd.registry import Registry, RegistryError
 from wd.tracking import (
     NullTracker,
     Tracker,
@@ -22,6 +26,8 @@ from wd.tracking import (
     attach,
     connect,
     open_tracker,
+    outbox,
+    recorded_recipe,
     tracking_place,
 )
 from wd.training.job import TrainingJob, result_of
@@ -38,9 +44,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def mlflow_server(
+    folder: Path, port: int | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a server while the context lasts; yields its address, and its process group's leader."""
-    uri = f"http://127.0.0.1:{free_port()}"
+    uri = f"http://127.0.0.1:{port or free_port()}"
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
@@ -134,12 +142,116 @@ def test_training_goes_on_without_the_server(
             with open_tracker(recipe, tmp_path) as run:
                 run_job(replace(task, tracker=run.handle()), World(), validated)
 
-        with pytest.raises(TrackingError, match=uri):  # the run's end is not tracked either
-            track()
+        track()
     found = result_of(task)
     assert found is not None
     assert [each["update"] for each in found.figures["history"]] == [4, 8, 12]
-    assert f"not tracked: tracking.uri {uri}" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert f"not tracked now: tracking.uri {uri}" in told
+    assert "Traceback" not in told
+    port = int(uri.rpartition(":")[2])
+    with mlflow_server(tmp_path, port), open_tracker(recipe, tmp_path) as run:
+        client = connect(uri)
+        history = client.get_metric_history(run.run_id, "validation/loss")
+        assert [each.step for each in history] == [4, 8, 12], "nothing missing, nothing twice"
+
+
+@pytest.mark.slow
+def test_what_a_lost_server_was_not_told_is_sent_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(outbox, "_RETRY_SECONDS", 0.5)
+    note = tmp_path / "note.txt"
+    port = free_port()
+    recipe = RECIPE.model_copy(update={"tracking": TrackingConfig(uri=f"http://127.0.0.1:{port}")})
+    with ExitStack() as exits:
+        server = exits.enter_context(mlflow_server(tmp_path, port))[1]
+        with open_tracker(recipe, tmp_path) as run, run.child("before", "b") as before:
+            before.log_metrics({"loss": 1.0}, step=1)
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+            before.log_metrics({"loss": 2.0}, step=2)
+            before.log_params({"late": "yes"})
+            note.write_text("as it was")
+            before.log_file(note, "notes")
+            note.write_text("as it is")
+            with run.child("while away", "w") as away, away.child("below", "x") as below:
+                below.log_metrics({"loss": 5.0}, step=5)
+                below.set_tags({"wd.artifact": "x/1"})
+            exits.enter_context(mlflow_server(tmp_path, port))
+            time.sleep(0.6)
+            before.log_metrics({"loss": 3.0}, step=3)
+        client = connect(str(recipe.tracking.uri))
+        history = client.get_metric_history(before.run_id, "loss")
+        assert [(each.step, each.value) for each in history] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+        found = client.get_run(before.run_id)
+        assert found.data.params["late"] == "yes"
+        kept = client.download_artifacts(before.run_id, "notes/note.txt", str(tmp_path))
+        assert Path(kept).read_text() == "as it was"
+        runs = {
+            each.info.run_name: each for each in client.search_runs([run.handle().experiment_id])
+        }
+        assert {each.info.status for each in runs.values()} == {"FINISHED"}
+        assert len(runs) == 4
+        assert runs["below"].data.metrics == {"loss": 5.0}
+        parent = runs["while away"].data.tags["mlflow.parentRunId"]
+        assert parent == run.run_id
+        assert runs["below"].data.tags["mlflow.parentRunId"] == runs["while away"].info.run_id
+        with open_tracker(recipe, tmp_path) as run, run.child("while away", "w") as again:
+            pass
+        assert again.run_id == runs["while away"].info.run_id, "it goes on as the same run"
+    assert list((tmp_path / "mlflow-unsent").rglob("*.jsonl")) == []
+    told = capfd.readouterr().err
+    assert told.count("not tracked now: ") == 1
+    assert "kept entries are sent, 0 left" in told
+
+
+def test_what_is_trained_again_is_not_tracked_twice(tmp_path: Path) -> None:
+    """A killed training goes on from its checkpoint, and passes the updates after it again."""
+    for steps in ((1, 2, 3), (2, 3, 4)):
+        with open_tracker(RECIPE, tmp_path) as run, run.child("teacher", "t") as stage:
+            for step in steps:
+                stage.log_metrics({"loss": 1.0 / step}, step=step)
+    client = connect(tracking_place(RECIPE, tmp_path)[0])
+    history = client.get_metric_history(stage.run_id, "loss")
+    assert [each.step for each in history] == [1, 2, 3, 4]
+
+
+def test_a_process_that_died_while_sending_does_no_harm(tmp_path: Path) -> None:
+    with open_tracker(RECIPE, tmp_path) as run:
+        handle = run.handle()
+    kept = Path(handle.kept)
+    kept.mkdir(parents=True)
+    entry = {"kind": "metrics", "run_id": handle.run_id}
+    lines = [
+        json.dumps(entry | {"data": {"values": [["a", 1.0, 7, 1]], "once": True}}),
+        json.dumps(entry | {"data": {"values": [["b", 2.0, 7, 0]], "once": False}}),
+        json.dumps(
+            entry | {"run_id": "0" * 32, "data": {"values": [["a", 1, 7, 1]], "once": True}}
+        ),
+    ]
+    for attempt in range(2):  # sent, and sent again; the last line was being written
+        (kept / f"{attempt}.jsonl").write_text("\n".join([*lines, '{"kind": "metr']))
+        with open_tracker(RECIPE, tmp_path):
+            pass
+    client = connect(handle.uri)
+    for key in "ab":
+        assert len(client.get_metric_history(handle.run_id, key)) == 1
+    assert list(kept.glob("*.jsonl")) == []
+
+
+def test_a_run_tells_its_origin(tmp_path: Path) -> None:
+    with open_tracker(RECIPE, tmp_path) as run:
+        pass
+    found = read(RECIPE, tmp_path, run)
+    assert found.info.run_name.startswith("it's tiny en-de ")
+    assert "mlflow.source.name" in found.data.tags
+    assert len(found.data.tags["mlflow.source.git.commit"]) == 40
+    uri = tracking_place(RECIPE, tmp_path)[0]
+    assert validated(Recipe, recorded_recipe(uri, run_id=run.run_id).recipe, "it") == RECIPE
+    with pytest.raises(TrackingError, match="say the recipe"):
+        recorded_recipe(uri, artifact="student/unknown-0123456789ab")
 
 
 def test_the_machine_s_load_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +412,37 @@ def test_something_else_that_answers_is_not_taken_for_mlflow(tmp_path: Path) -> 
     finally:
         server.kill()
         server.wait()
+
+
+@contextmanager
+def refusing_server() -> Iterator[str]:
+    """A server that is healthy and takes nobody's credentials."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_wrong_credentials_are_told_with_what_to_do(tmp_path: Path) -> None:
+    with refusing_server() as uri:
+        changed = overridden(RECIPE, {"tracking.uri": uri})
+        with (
+            pytest.raises(TrackingError, match=r"\(401\): set MLFLOW_TRACKING_USERNAME"),
+            open_tracker(changed, tmp_path),
+        ):
+            pytest.fail("this is not to be reached")
+        with pytest.raises(RegistryError, match="set MLFLOW_TRACKING_USERNAME"):
+            Registry(uri).check_languages("bird", "en-de")
 
 
 def test_a_deleted_experiment_is_explained(tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """Commands on finished models: inspect, translate, export, promote, roll back."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from pipelines.commands.options import AsJson, Overrides, RecipeArgument, examples, print_json
 from pipelines.commands.recipe_arguments import read_recipe
-from wd.config import ChosenQuantization, DecodingConfig, Quantization, validated
+from wd.config import ChosenQuantization, DecodingConfig, Quantization
 
 app = typer.Typer()
 
@@ -21,36 +21,46 @@ Model = Annotated[
 Quantized = Annotated[
     Quantization, typer.Option("--quantization", help="How weights are held while decoding.")
 ]
+REFUSED = 1
+"""The exit status where the gate refuses a version."""
 _DECODING = DecodingConfig()
 _LIMITS = {
     key: {"min": number.get("minimum"), "max": number.get("maximum")}
     for key, field in DecodingConfig.model_json_schema()["properties"].items()
     for number in field.get("anyOf", [field])[:1]
 }
+
+
+def _default(key: str) -> str:
+    return f"Default: a registered model's own, else {getattr(_DECODING, key)}."
+
+
 Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the registry.")]
 
 
-def registration(figures: dict[str, Any]) -> str:
-    """Return one line about a registered version, from the registry stage's figures."""
-    outcome = (
-        f"was given the alias {figures['alias']}: {figures['uri']}"
-        if figures["promoted"]
-        else f"is not given the alias {figures['alias']}, for {figures['min_bleu']:.2f} BLEU"
+@app.command(
+    epilog=examples(
+        "wd inspect artifacts/student/quickstart-0123456789ab",
+        "wd inspect student/quickstart-0123456789ab",
+        "wd inspect models:/quickstart-tiny@champion",
     )
-    return f"{figures['name']} version {figures['version']}, {figures['bleu']:.2f} BLEU, {outcome}"
-
-
-@app.command(epilog=examples("wd inspect artifacts/student/quickstart-0123456789ab"))
+)
 def inspect(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="An artifact's folder or a model directory.")
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="An artifact's folder or name, a model directory, or models:/NAME@ALIAS.",
+        ),
     ],
     as_json: AsJson = False,
+    root: Root = "artifacts",
 ) -> None:
     """Tell what a folder is, its origin, and whether it is intact."""
     from pipelines.tools import inspect as inspecting
 
-    description = inspecting.inspect(path)
+    place, origin = inspecting.place_of(path, root)
+    description = inspecting.inspect(place, origin)
     if as_json:
         return print_json(description)
     inspecting.show(description, Console(markup=False))
@@ -69,14 +79,25 @@ def translate(
     ] = None,
     target: Annotated[Path | None, typer.Option("-o", "--output", help="Translations.")] = None,
     beam: Annotated[
-        int, typer.Option(**_LIMITS["beam_size"], help="Beam size; 1 is greedy.")
-    ] = _DECODING.beam_size,
+        int | None,
+        typer.Option(
+            **_LIMITS["beam_size"], help=f"Beam size; 1 is greedy. {_default('beam_size')}"
+        ),
+    ] = None,
     max_length: Annotated[
-        int, typer.Option(**_LIMITS["max_length"], help="Longest translation, in pieces.")
-    ] = _DECODING.max_length,
+        int | None,
+        typer.Option(
+            **_LIMITS["max_length"],
+            help=f"Longest translation, in pieces. {_default('max_length')}",
+        ),
+    ] = None,
     length_penalty: Annotated[
-        float, typer.Option(**_LIMITS["length_penalty"], help="Exponent of the length.")
-    ] = _DECODING.length_penalty,
+        float | None,
+        typer.Option(
+            **_LIMITS["length_penalty"],
+            help=f"Exponent of the length. {_default('length_penalty')}",
+        ),
+    ] = None,
     batch_tokens: Annotated[
         int | None,
         typer.Option(
@@ -85,9 +106,12 @@ def translate(
         ),
     ] = None,
     quantization: Annotated[
-        ChosenQuantization,
-        typer.Option(help="How weights are held; auto: float16 on a GPU, else float32."),
-    ] = _DECODING.quantization,
+        ChosenQuantization | None,
+        typer.Option(
+            help="How weights are held; auto: float16 on a GPU, else float32. "
+            f"{_default('quantization')}"
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as fit.")] = 0,
     root: Root = "artifacts",
@@ -99,14 +123,14 @@ def translate(
         "beam_size": beam,
         "max_length": max_length,
         "length_penalty": length_penalty,
-        "batch_tokens": batch_tokens or "auto",
+        "batch_tokens": batch_tokens,
         "quantization": quantization,
     }
     translating.translate(
         model,
         source,
         target,
-        decoding=validated(DecodingConfig, settings, "wd translate"),
+        asked={key: value for key, value in settings.items() if value is not None},
         device=device,
         threads=threads,
         root=root,
@@ -130,26 +154,72 @@ def export(
     print(out)
 
 
-@app.command(epilog=examples("wd promote quickstart", "wd promote quickstart registry.min_bleu=20"))
-def promote(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@app.command(
+    epilog=examples(
+        "wd promote quickstart",
+        "wd promote quickstart registry.min_bleu=20 --dry-run",
+        "wd promote student/quickstart-tiny-wd-0123456789ab",
+        "wd promote quickstart --to https://mlflow.example.org",
+    )
+)
+def promote(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE|RUN|ARTIFACT",
+            help="A recipe, the id of a pipeline's run in MLflow, or a student's artifact.",
+        ),
+    ],
+    overrides: Overrides = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URI", help="Another registry, to copy the version to."),
+    ] = None,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate-champion",
+            help="Let the version in use translate the test set first, where it was evaluated on "
+            "another one.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the verdict; register and change nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    root: Root = "artifacts",
+) -> None:
     """Register the student; it gets the alias if it passes the gate.
 
-    Whatever the recipe still lacks is made first.
+    Whatever the recipe still lacks is made first. Exit status 1: the gate refuses it.
     """
-    from pipelines.stages import registry as promoting
+    from pipelines.commands.promotion_target import recipe_of
+    from pipelines.stages import promotion
 
-    registered = promoting.promote(read_recipe(recipe, overrides or ()))
+    settings = recipe_of(recipe, overrides or (), root, to)
+    ask = promotion.foresee if dry_run else promotion.promote
+    told = ask(settings, anew=anew)
     if as_json:
-        return print_json(registered)
-    print(registration(registered))
+        print_json(told)
+    else:
+        print("\n".join([*told["verdict"], promotion.summary(told)]))
+    if not told["passed"]:
+        raise typer.Exit(REFUSED)
 
 
-@app.command(epilog=examples("wd rollback quickstart"))
-def rollback(recipe: RecipeArgument, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@app.command(epilog=examples("wd rollback quickstart", "wd rollback quickstart --steps 2"))
+def rollback(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(min=1, help="So many promotions are undone.")] = 1,
+    as_json: AsJson = False,
+) -> None:
     """Give the alias back to the version that had it before."""
-    from pipelines.stages import registry as promoting
+    from pipelines.stages import promotion
 
-    moved = promoting.rollback(read_recipe(recipe, overrides or ()))
+    moved = promotion.rollback(read_recipe(recipe, overrides or ()), steps)
     if as_json:
         return print_json(moved)
+    if "note" in moved:
+        print(f"note  {moved['note']}")
     print(f"{moved['name']}@{moved['alias']}: version {moved['from']} -> version {moved['to']}")

@@ -1,12 +1,13 @@
 """Commands that make artifacts: the whole run, or one stage and what it needs."""
 
-from collections.abc import Callable
+import shlex
+import warnings
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
-from pipelines.commands.model_commands import registration
 from pipelines.commands.options import (
     AsJson,
     DryRun,
@@ -16,7 +17,8 @@ from pipelines.commands.options import (
     print_json,
 )
 from pipelines.commands.recipe_arguments import read_recipe
-from wd.config import Method
+from wd.config import Method, Recipe
+from wd.errors import RegistryError, TrackingError
 
 app = typer.Typer()
 
@@ -47,15 +49,45 @@ def run(
     from pipelines.stages.everything import everything, stages_from
 
     rebuild = stages_from(start)
-    with Run(read_recipe(recipe, overrides or ()), dry=dry_run, rebuild=rebuild) as pipeline:
+    settings = read_recipe(recipe, overrides or ())
+    with Run(settings, dry=dry_run, rebuild=rebuild) as pipeline:
         made = everything(pipeline)
     if dry_run:
         return print_json(pipeline.outlook) if as_json else None
+    now = _registered(settings, made)
     if as_json:
-        return print_json({name: _described(artifact) for name, artifact in made.items()})
+        told = {name: _described(artifact) for name, artifact in made.items()}
+        if now:
+            told["registry"]["metrics"] = now
+        return print_json(told)
     _print_evaluation(made["evaluation"])
-    if "registry" in made:
-        print(f"registered: {registration(made['registry'].metrics)}")
+    if now:
+        _print_registration(now, shlex.join([recipe, *(overrides or ())]))
+
+
+def _registered(settings: Recipe, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is registered, as it is now; nothing without a registry."""
+    if "registry" not in made:
+        return {}
+    from pipelines.stages.promotion import standing_now
+
+    told: dict[str, Any] = made["registry"].metrics
+    try:
+        return standing_now(settings, told)
+    except (RegistryError, TrackingError) as error:
+        warnings.warn(f"what the registry said when it was made: {error}", stacklevel=2)
+        return told
+
+
+def _print_registration(now: Mapping[str, Any], arguments: str) -> None:
+    from pipelines.stages.registry import outcome
+
+    print(f"registered: {outcome(now)}")
+    if now["reason"]:
+        print(f"reason: {now['reason']}")
+    if not now["promoted"]:
+        verb = "To have it promoted" if now["passed"] else "To ask the gate again"
+        print(f"{verb}: wd promote {arguments}")
 
 
 def _add_stage(name: str, about: str) -> None:

@@ -40,7 +40,10 @@ def evaluation(run: Run) -> Artifact:
         report = _evaluate(recipe, text, models, work.out)
         for name in ("report.html", "report.json", "plots.svg"):
             work.tracker.log_file(work.out / name)
-        return _metrics(report)
+        metrics = _metrics(report)
+        if run.parent is None:  # the pipeline's own run shows what came out of it
+            run.tracker.log_metrics(metrics)
+        return metrics
 
     return run.stage(
         "evaluation",

@@ -1,8 +1,10 @@
 """All stages, raw text to registry: the entry point of a pipeline job."""
 
+from contextlib import suppress
+
 from pipelines.context import STAGES, Run
 from wd.artifacts import Artifact
-from wd.errors import ConfigError
+from wd.errors import ConfigError, TrackingError
 from wd.tracking import is_tracked
 
 
@@ -13,7 +15,7 @@ def everything(run: Run) -> dict[str, Artifact]:
     tracking there is no registry, and its stage is left out.
     """
     from pipelines.stages.evaluation import evaluation
-    from pipelines.stages.registry import registry
+    from pipelines.stages.registry import check_registrable, registry
     from wd.distributed.accelerator import check_half_precision
     from wd.generator.choices import check_generable
 
@@ -21,6 +23,9 @@ def everything(run: Run) -> dict[str, Artifact]:
     check_generable(recipe.teacher_model, recipe.student_model, recipe.generator.grouping)
     if not run.dry:
         check_half_precision(recipe)
+        if is_tracked(recipe):
+            with suppress(TrackingError):  # a server that is away: told where it is needed
+                check_registrable(recipe)
     made = {"evaluation": evaluation(run)}
     if is_tracked(recipe):
         return made | {"registry": registry(run)}

@@ -8,13 +8,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from pipelines.tools.model_folder import model_folder
+from wd.artifacts import Store
 from wd.errors import ArtifactError
 from wd.manifest import MANIFEST, damaged_files, read_manifest
 from wd.model.sizes import count_parameters
 
 
-def inspect(folder: Path) -> dict[str, Any]:
-    """Describe an artifact or a model directory.
+def place_of(path: str, root: str = "artifacts") -> tuple[Path, Path | None]:
+    """Return the folder that a path, an artifact's name or `models:/NAME@ALIAS` means.
+
+    A damaged artifact's too: it is for `inspect` to say what is wrong with it. Beside it the folder
+    with what it was made from, where that is not the folder's own.
+    """
+    if path.startswith("models:/") or "://" in root:
+        return model_folder(path, root), Store(root).folder
+    named = Path(Store(root).root, path)
+    return Path(path) if Path(path).exists() or not named.is_dir() else named, None
+
+
+def inspect(folder: Path, root: Path | None = None) -> dict[str, Any]:
+    """Describe an artifact or a model directory; what it was made from is below `root`.
 
     Raises ArtifactError if the folder is neither, or if it is damaged (all damage is listed).
     """
@@ -23,18 +37,18 @@ def inspect(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder}: neither an artifact (no {MANIFEST}) nor a model directory")
     description: dict[str, Any] = {"path": str(folder.absolute())}
     if is_artifact:
-        description |= _artifact(folder)
+        description |= _artifact(folder, root or folder.absolute().parent.parent)
     if is_model:
         description |= _model(folder)
     return description
 
 
-def _artifact(folder: Path) -> dict[str, Any]:
+def _artifact(folder: Path, root: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     try:
         name = f"{manifest['stage']}/{manifest['label']}-{manifest['hash']}"
         files, inputs = manifest["files"], manifest["inputs"]
-        lineage = _lineage(folder.absolute().parent.parent, inputs)
+        lineage = _lineage(root, inputs)
         damage = damaged_files(folder, manifest)
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{folder / MANIFEST}: damaged: it lacks {error}") from None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from wd.artifacts import Artifact
+from wd.artifacts import Artifact, Store
 from wd.errors import ArtifactError
 
 
@@ -18,10 +18,11 @@ def model_folder(model: str, root: str = "artifacts") -> Path:
         return resolve(model, root)
     if Path(model).is_dir():
         return Path(model)
+    place = Store(root).root
     try:
-        return Artifact(root, model).path
+        return Artifact(place, model).path
     except ArtifactError:
-        if Path(root, model).is_dir():
+        if Path(place, model).is_dir():
             raise  # it is damaged
         raise ArtifactError(
             f"{model}: neither a folder nor an artifact below {root}; give a model directory, an "

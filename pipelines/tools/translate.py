@@ -3,14 +3,15 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from pipelines.tools.line_progress import Progress
 from pipelines.tools.model_folder import model_folder
-from wd.config import DecodingConfig
+from wd.config import DecodingConfig, validated
 from wd.errors import DataError
 from wd.files import whole
 
@@ -23,35 +24,41 @@ def translate(
     source: Path | None = None,
     target: Path | None = None,
     *,
-    decoding: DecodingConfig,
+    asked: Mapping[str, Any] | None = None,
     device: str = "auto",
     threads: int = 0,
     root: str = "artifacts",
 ) -> None:
     """Read UTF-8 lines from `source` (default: stdin), write one line each to `target` (stdout).
 
-    `target` appears when it is whole; a warning tells of translations that were cut. Raises
-    ArtifactError for a model that does not exist or is damaged, DataError for a source that is
-    missing or not UTF-8 and a target that cannot be.
+    `asked` replaces decoding settings; the others are those that a registered model came with,
+    else the defaults. `target` appears when it is whole; a warning tells of translations that were
+    cut. Raises ArtifactError for a model that does not exist or is damaged, DataError for a source
+    that is missing or not UTF-8 and a target that cannot be.
     """
     from wd.decoding.engine import Translator
     from wd.decoding.faults import count_cut, warn_of_cuts
 
     _check_target(target)
     counts: Counter[str] = Counter()
+    folder = model_folder(model, root)
+    decoding = decoding_of(folder, asked or {})
     translator = Translator.from_directory(
-        model_folder(model, root),
+        folder,
         quantization=decoding.quantization,
         device=device,
         threads=threads,
     )
 
+    progress = Progress("translate", source, target)
+
     def translated(lines: list[str]) -> list[str]:
         found = translator.translate(lines, decoding)
         counts.update(lines=len(lines), cut=count_cut(found))
+        progress.done(counts["lines"])
         return [hypothesis.text for hypothesis in found]
 
-    with _reader(source) as reader, _writer(target) as writer:
+    with progress, _reader(source) as reader, _writer(target) as writer:
         try:
             _pump(reader, writer, translated, 1 if reader.isatty() else CHUNK)
         except BrokenPipeError:
@@ -59,6 +66,16 @@ def translate(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     longest = decoding.max_length
     warn_of_cuts("translate", counts["cut"], counts["lines"], longest, "--max-length")
+
+
+def decoding_of(folder: Path, asked: Mapping[str, Any]) -> DecodingConfig:
+    """Return how a model decodes: as asked, else as it was registered, else by the defaults.
+
+    Raises ConfigError for settings that cannot be.
+    """
+    from wd.registry import registered_settings
+
+    return validated(DecodingConfig, registered_settings(folder) | dict(asked), "wd translate")
 
 
 def _pump(

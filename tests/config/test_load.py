@@ -100,7 +100,7 @@ def test_frozen(path: Path) -> None:
             "students.tiny.decoder.layer=1",
             r"unknown key students\.tiny\.decoder\.layer; did you mean .*layers\?",
         ),
-        ("registry.qqq=1", r"unknown key registry\.qqq: it can be name, alias, min_bleu$"),
+        ("registry.qqq=1", r"unknown key registry\.qqq: it can be name, alias, min_bleu, gate$"),
         ("teacher.training.zzz=1", r"unknown key teacher\.training\.zzz: it can be updates, "),
         ("teacher.shape.encoder.heads=7", r"teacher\.shape\.encoder: .*512 / 7 leaves 1"),
         ("students.tiny.decoder.heads=5", r"256 / 5 leaves 1"),

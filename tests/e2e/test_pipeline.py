@@ -44,6 +44,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[...,
     return write_recipe(
         tmp_path_factory.mktemp("e2e"),
         name="e2e",
+        registry={"min_bleu": 0.0, "gate": {"min_teacher_share": None}},
         training={"updates": 60, "warmup_updates": 10, "validate_every": 5},
     )
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.context import Run
+from pipelines.context import Run, Work
 from pipelines.stages.everything import everything
 from pipelines.studies.ladder import ladder
 from pipelines.studies.rungs import rungs_of
+from wd.artifacts import Metrics
 from wd.config import Recipe, load_recipe, overridden
 
 FILES = ("train.en", "train.de", "valid.en", "valid.de")
@@ -81,3 +82,29 @@ def test_without_tracking_the_registry_is_left_out(
         assert list(everything(run)) == ["evaluation"]
     assert not any(name.startswith("registry/") for name in run.outlook)
     assert capsys.readouterr().err.count("left out  registry: tracking.uri is none") == 1
+
+
+def test_published_figures_do_not_tear_the_curves(recipe: Recipe) -> None:
+    """The validations are a curve; what is published has its own name, at the last update."""
+    from wd.tracking import connect
+
+    history = [{"phase": "teacher", "update": step, "bleu": step / 10} for step in (100, 200)]
+
+    def build(work: Work) -> Metrics:
+        for entry in history:
+            work.tracker.log_metrics({"validation": {"bleu": entry["bleu"]}}, step=entry["update"])
+        ids.append(work.tracker.run_id)
+        return {"published": "average", "validation": {"bleu": 25.0}, "history": history, "n": 3}
+
+    ids: list[str | None] = []
+    with Run(recipe) as run:
+        run.stage("teacher", version=1, config={}, inputs={}, build=build)
+    client = connect(f"sqlite:///{recipe.root}/mlflow.db")
+
+    def points(key: str) -> list[tuple[int, float]]:
+        return [(each.step, each.value) for each in client.get_metric_history(ids[0], key)]
+
+    assert points("validation/bleu") == [(100, 10.0), (200, 20.0)]
+    assert points("published/bleu") == [(200, 25.0)]
+    assert points("n") == [(200, 3.0)]
+    assert client.get_run(ids[0]).data.tags["wd.published"] == "average"

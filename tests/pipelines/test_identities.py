@@ -104,6 +104,9 @@ VALUES: dict[str, Any] = {
     "quantization": "int8",  # half precision needs a GPU
     "registry.name": "other",
     "alias": "other",
+    **dict.fromkeys(
+        ("min_chrf", "max_below_teacher", "max_megabytes", "max_milliseconds", "min_speed_up"), 10.0
+    ),
     "address": "127.0.0.1:1",
     "min_workers": 1,
     "evaluation_cpus": 2,

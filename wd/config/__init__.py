@@ -18,9 +18,16 @@ from wd.config.decoding import (
     Quantization,
 )
 from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
-from wd.config.load import load_recipe, overridden, validated
+from wd.config.load import load_recipe, overridden, parsed_overrides, validated
 from wd.config.recipe import Method, Recipe, TeacherConfig
-from wd.config.running import NOT_TRACKED, RayConfig, RegistryConfig, TrackingConfig
+from wd.config.running import (
+    CHALLENGER,
+    NOT_TRACKED,
+    GateConfig,
+    RayConfig,
+    RegistryConfig,
+    TrackingConfig,
+)
 from wd.config.shapes import (
     Config,
     ModelConfig,
@@ -33,6 +40,7 @@ from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
     "BYTE_PIECES",
+    "CHALLENGER",
     "HALF_PRECISION",
     "MAX_POSITIONS",
     "NOT_TRACKED",
@@ -43,6 +51,7 @@ __all__ = [
     "DecodingConfig",
     "EvaluationConfig",
     "FilterConfig",
+    "GateConfig",
     "GeneratorConfig",
     "GroupingConfig",
     "InitialisationConfig",
@@ -65,5 +74,6 @@ __all__ = [
     "TrainingConfig",
     "load_recipe",
     "overridden",
+    "parsed_overrides",
     "validated",
 ]

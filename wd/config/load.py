@@ -39,8 +39,13 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of keys, not {type(tree).__name__}")
     recipe = validated(Recipe, tree, str(path))
-    changes = dict(_parse(override) for override in overrides)
+    changes = parsed_overrides(overrides)
     return overridden(recipe, changes) if changes else recipe
+
+
+def parsed_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return dotted key -> value of `key=value` texts; raises ConfigError for another form."""
+    return dict(_parse(override) for override in overrides)
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

@@ -27,14 +27,49 @@ class TrackingConfig(Config):
         return uri
 
 
+CHALLENGER = "challenger"
+"""The alias of the newest version that has not won, or lost, the alias in use."""
+
+
+class GateConfig(Config):
+    """What a version must meet to get the alias; what is null is not asked."""
+
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """A version with less BLEU, or chrF, than the one that has the alias is refused where the
+    difference has a p-value below this (approximate randomisation, same test set)."""
+    min_chrf: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Least test chrF."""
+    min_teacher_share: Annotated[float, Field(ge=0, le=10)] | None = 0.8
+    """Least BLEU as a share of the teacher's."""
+    max_below_teacher: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Most BLEU below the teacher's."""
+    max_megabytes: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    """Largest model file that is loaded to translate, in 10^6 bytes."""
+    max_milliseconds: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    """Longest time per sentence of the test set, as the evaluation measured it."""
+    min_speed_up: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    """Least decoding speed over the teacher's."""
+    smoke_sentences: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """So many lines of the test set are translated by the registered model, loaded as users do."""
+
+
 class RegistryConfig(Config):
     """MLflow's model registry."""
 
     name: ModelName | None = None
-    """Registered model; default: RECIPE-STUDENT."""
+    """Registered model; default: RECIPE-STUDENT. It holds models of one language pair."""
     alias: Alias = "champion"
-    min_bleu: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Of the version in use; only the gate gives it. What has not got it is `challenger`."""
+    min_bleu: Annotated[float, Field(ge=0, le=100)] = 1.0
     """A student below this test BLEU is registered, but does not get the alias."""
+    gate: GateConfig = GateConfig()
+
+    @field_validator("alias")
+    @classmethod
+    def _check_alias(cls, alias: str) -> str:
+        if alias == CHALLENGER:
+            raise ValueError(f"{CHALLENGER} is what a version is called that has not got the alias")
+        return alias
 
 
 class RayConfig(Config):

@@ -1,7 +1,9 @@
-"""Whether two systems' BLEU differ by more than chance."""
+"""Whether two systems' BLEU or chrF differ by more than chance."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+from sacrebleu.metrics import CHRF
 from sacrebleu.significance import PairedTest
 
 from wd.evaluation.quality import bleu_metric, check_aligned
@@ -15,8 +17,9 @@ def p_value(
     references: Sequence[str],
     language: str,
     trials: int = TRIALS,
+    metric: Literal["BLEU", "chrF"] = "BLEU",
 ) -> float:
-    """Return the two-sided p-value of the difference in corpus BLEU.
+    """Return the two-sided p-value of the difference in corpus BLEU, or chrF.
 
     Approximate randomisation (Riezler and Maxwell 2005) as in sacreBLEU: the share of random
     exchanges of the systems' lines that differ by more than the systems do. The same input gives
@@ -32,13 +35,14 @@ def p_value(
         return 1.0
     test = PairedTest(
         [("baseline", baseline), ("system", system)],
-        {"BLEU": bleu_metric(language)},
+        {metric: bleu_metric(language) if metric == "BLEU" else CHRF()},
         [references],
         test_type="ar",
         n_samples=trials,
     )
     _, results = test()
-    before, after = results["BLEU"]
+    # By what sacreBLEU calls it: chrF is chrF2 there.
+    before, after = next(found for name, found in results.items() if name != "System")
     if before.score == after.score:  # every exchange differs by as much at least
         return 1.0
     return max(floor, float(after.p_value))

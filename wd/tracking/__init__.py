@@ -2,6 +2,8 @@
 
 from wd.errors import TrackingError
 from wd.tracking.beside import Beside, beside
+from wd.tracking.delivery import explained, reached
+from wd.tracking.moved import mend_moved_root
 from wd.tracking.opening import (
     attach,
     check_reachable,
@@ -10,6 +12,7 @@ from wd.tracking.opening import (
     tracking_address,
     tracking_place,
 )
+from wd.tracking.recorded import Recorded, recorded_recipe
 from wd.tracking.runs import MLflowTracker, connect
 from wd.tracking.tracker import NullTracker, Status, Tracker, TrackerHandle
 
@@ -17,6 +20,7 @@ __all__ = [
     "Beside",
     "MLflowTracker",
     "NullTracker",
+    "Recorded",
     "Status",
     "Tracker",
     "TrackerHandle",
@@ -25,8 +29,12 @@ __all__ = [
     "beside",
     "check_reachable",
     "connect",
+    "explained",
     "is_tracked",
+    "mend_moved_root",
     "open_tracker",
+    "reached",
+    "recorded_recipe",
     "tracking_address",
     "tracking_place",
 ]

@@ -1,7 +1,6 @@
 """Tracking beside the training, which a slow or lost server neither delays nor ends."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,14 +15,13 @@ from wd.tracking.tracker import Tracker
 class Beside:
     """Logs into a tracker's run from a thread.
 
-    What cannot be logged is told on standard error and lost, and so is what was to be logged
-    while it was tried.
+    What a server that is away cannot be told is kept by the tracker; what a server refuses is told
+    on standard error.
     """
 
     def __init__(self, tracker: Tracker, thread: ThreadPoolExecutor) -> None:
         self._tracker = tracker
         self._thread = thread
-        self._failed = -1.0
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """See `Tracker.log_metrics`."""
@@ -42,21 +40,18 @@ class Beside:
         self._later(log)
 
     def _later(self, log: Callable[[], None]) -> None:
-        self._thread.submit(self._try, log, time.monotonic())
+        self._thread.submit(self._try, log)
 
-    def _try(self, log: Callable[[], None], asked: float) -> None:
-        if asked < self._failed:
-            return
+    def _try(self, log: Callable[[], None]) -> None:
         try:
             log()
         except Exception as error:  # a thread's are seen by nobody else
-            self._failed = time.monotonic()
             _tell(error)
 
 
 @contextmanager
 def beside(tracker: Tracker) -> Iterator[Beside]:
-    """Track also this machine while the context lasts; at its end everything is logged or lost."""
+    """Track also this machine while the context lasts; at its end everything is logged or kept."""
     with ThreadPoolExecutor(1, "tracking") as thread, ExitStack() as stack:
         try:
             stack.enter_context(tracker.system_metrics())

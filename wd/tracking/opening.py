@@ -1,12 +1,17 @@
 """Open the MLflow run of a pipeline: on a server, or in a file beside the artifacts."""
 
+import getpass
 import json
 import logging
 import os
+import re
+import shlex
+import socket
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +19,21 @@ from filelock import FileLock
 
 from wd.config import NOT_TRACKED, Recipe
 from wd.errors import TrackingError
-from wd.tracking.runs import MLflowTracker, connect, ended, resume_or_create
+from wd.manifest import commit
+from wd.tracking.delivery import explained, reached
+from wd.tracking.finding import digest, resume_or_create
+from wd.tracking.moved import FILES, mend_moved_root
+from wd.tracking.outbox import Outbox
+from wd.tracking.recorded import record_recipe
+from wd.tracking.runs import MLflowTracker, connect, ended
 from wd.tracking.tracker import NullTracker, Tracker, TrackerHandle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _REACH_SECONDS = 8
+KEPT = "mlflow-unsent"
+"""Folder for what a server that is away could not be told, below the artifacts' folder."""
 
 
 def attach(handle: TrackerHandle | None) -> Tracker:
@@ -34,7 +47,7 @@ def attach(handle: TrackerHandle | None) -> Tracker:
             database,
         )
         return NullTracker()
-    return MLflowTracker(connect(handle.uri), handle)
+    return MLflowTracker(Outbox(connect(handle.uri), Path(handle.kept)), handle)
 
 
 @contextmanager
@@ -44,7 +57,8 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
     Without `tracking.uri` and MLFLOW_TRACKING_URI it is in `<folder>/mlflow.db`, its files in
     `<folder>/mlflow-artifacts`. Where the address is `none` nothing is tracked.
     Raises TrackingError if MLflow is not installed, if the server cannot be reached or if the
-    database cannot be used.
+    database cannot be used. Once it is open, nothing of the server's stops the run: what cannot be
+    sent is kept in `<folder>/mlflow-unsent` until it can.
     """
     if not is_tracked(recipe):
         yield NullTracker()
@@ -53,22 +67,56 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
     key = json.dumps(settings, sort_keys=True)
     uri, artifacts = tracking_place(recipe, folder)
     check_reachable(uri)
+    kept = folder.absolute() / KEPT / digest(uri)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "mlflow.lock"):
             # Two processes that create one database at the same time break it.
+            mend_moved_root(uri)
             client = connect(uri)
             experiment = _experiment(client, recipe.tracking.experiment, artifacts)
-        run_id = resume_or_create(client, experiment, recipe.name, key, {})
+        outbox = Outbox(client, kept)
+        outbox.flush()  # of earlier runs; their ends come before this one's start
+        with reached(client):
+            run_id = resume_or_create(client, experiment, _name(recipe, key), key, {})
     except TrackingError:
         raise
     except Exception as error:  # whatever the many back ends raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrackingError(f"tracking.uri {uri}: MLflow cannot be used: {reason}") from error
-    with ended(client, run_id):
-        tracker = MLflowTracker(client, TrackerHandle(uri, experiment, run_id))
-        tracker.log_params(settings)
-        yield tracker
+        raise TrackingError(
+            f"tracking.uri {uri}: MLflow cannot be used: {explained(error)}"
+        ) from error
+    try:
+        with ended(outbox, run_id):
+            tracker = MLflowTracker(outbox, TrackerHandle(uri, experiment, run_id, str(kept)))
+            tracker.log_params(settings)
+            tracker.set_tags(_origin())
+            record_recipe(tracker, recipe)
+            yield tracker
+    finally:
+        outbox.flush()
+
+
+def _name(recipe: Recipe, key: str) -> str:
+    """Return what tells a run from others of the same recipe: the student, the pair, a mark."""
+    pair = f"{recipe.source_language}-{recipe.target_language}"
+    return f"{recipe.name} {recipe.student} {pair} {digest(key)[:4]}"
+
+
+def _origin() -> dict[str, str]:
+    """Return who started what, and of which commit, under the names that MLflow's pages show."""
+    program = Path(sys.argv[0]).name
+    program = "python -m pipelines" if program == "__main__.py" else program
+    command = f"{program} {shlex.join(sys.argv[1:])}".rstrip()
+    command = re.sub(r"://[^/@\s]+@", "://", command)  # credentials are nobody's business
+    tags = {
+        "mlflow.source.name": command,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit(),
+        "wd.host": socket.gethostname(),
+    }
+    with suppress(KeyError, OSError):  # a container may have no name for its user
+        tags["mlflow.user"] = getpass.getuser()
+    return {key: value for key, value in tags.items() if value}
 
 
 def is_tracked(recipe: Recipe) -> bool:
@@ -86,7 +134,7 @@ def tracking_place(recipe: Recipe, folder: Path) -> tuple[str, str | None]:
     if uri := tracking_address(recipe):
         return uri, None
     folder = folder.absolute()
-    return f"sqlite:///{folder / 'mlflow.db'}", (folder / "mlflow-artifacts").as_uri()
+    return f"sqlite:///{folder / 'mlflow.db'}", (folder / FILES).as_uri()
 
 
 def check_reachable(uri: str) -> None:

@@ -16,6 +16,8 @@ class TrackerHandle:
     uri: str
     experiment_id: str
     run_id: str
+    kept: str
+    """Folder for what cannot be sent."""
 
 
 class Tracker(Protocol):

@@ -114,3 +114,16 @@ def test_a_model_directory_that_is_not_whole_is_exit_2(model_folder: Path, name:
 def test_what_is_damaged_upstream_is_said(chain: list[Artifact]) -> None:
     (chain[0].path / "text.txt").unlink()
     assert "(text.txt: missing)" in inspect(chain[-1].path).stdout
+
+
+def test_names_and_damaged_names_are_found_below_the_root(
+    chain: list[Artifact], tmp_path: Path
+) -> None:
+    student = chain[-1]
+    result = inspect(Path(student.name), "--root", str(tmp_path))
+    assert result.exit_code == 0
+    assert "intact" in result.stdout
+    (student.path / "config.json").write_text("{}")
+    result = inspect(Path(student.name), "--root", str(tmp_path))
+    assert result.exit_code == 2
+    assert "config.json: 2 bytes" in result.output

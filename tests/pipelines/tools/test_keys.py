@@ -79,7 +79,7 @@ def test_a_section_or_one_key() -> None:
         ("fine_tunning", r"unknown key fine_tunning; did you mean fine_tuning\?$"),
         ("teacher.trainin.updates", r"key teacher\.trainin; did you mean teacher\.training\?"),
         ("students.mine.decoder.layer", r"students\.mine\.decoder\.layer; did you mean .*layers\?"),
-        ("registry.qqq", r"unknown key registry\.qqq: it can be name, alias, min_bleu$"),
+        ("registry.qqq", r"unknown key registry\.qqq: it can be name, alias, min_bleu, gate$"),
         ("registry.name.x", r"unknown key registry\.name\.x$"),
     ],
 )

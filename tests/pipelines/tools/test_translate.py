@@ -19,7 +19,8 @@ from wd.manifest import describe_files
 
 ROOT = Path(__file__).parents[3]
 DECODING = DecodingConfig(beam_size=1, max_length=10)
-SETTINGS = {"decoding": DECODING, "device": "cpu", "threads": 1}
+ASKED = {"beam_size": 1, "max_length": 10}
+SETTINGS = {"asked": ASKED, "device": "cpu", "threads": 1}
 
 
 def _wd(*arguments: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -148,3 +149,58 @@ def test_mistakes_are_one_message_and_exit_2(model_folder: Path, tmp_path: Path)
         assert "Traceback" not in told
         assert len(told.splitlines()) == 1
         assert done.stdout == b""
+
+
+def test_an_artifact_s_name_goes_with_the_default_root(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = tmp_path / "artifacts" / "student" / "tiny-0"
+    artifact.parent.mkdir(parents=True)
+    model_folder.rename(artifact)
+    (artifact / "manifest.json").write_text(json.dumps({"files": describe_files(artifact)}))
+    monkeypatch.chdir(tmp_path)
+    assert resolved("student/tiny-0") == artifact
+
+
+def test_a_file_s_translation_says_how_far_it_is_and_how_it_ended(
+    model_folder: Path,
+    sentences: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    lines = (sentences * 30)[:5000]
+    source.write_text("".join(f"{line}\n" for line in lines))
+    monkeypatch.setattr("pipelines.tools.line_progress._EVERY_SECONDS", 0)
+    translate(str(model_folder), source, target, **SETTINGS)
+    told = capfd.readouterr().err
+    assert "translate: 2,048 of 5,000 lines\n" in told
+    last = told.strip().splitlines()
+    assert any(line.startswith("translate: 5,000 lines in ") for line in last)
+    assert any(line.endswith(f"lines/s): {target}") for line in last)
+
+
+def test_a_file_s_translation_shows_a_bar_on_a_terminal(
+    model_folder: Path, sentences: list[str], tmp_path: Path
+) -> None:
+    import pty
+
+    source = tmp_path / "in"
+    source.write_text("".join(f"{line}\n" for line in sentences[:20]))
+    leader, follower = pty.openpty()
+    out = str(tmp_path / "out")
+    arguments = ["translate", str(model_folder), "-i", str(source), "-o", out, "--beam", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *arguments, "--max-length", "10"],
+        cwd=ROOT,
+        stderr=follower,
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=120,
+    )
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    assert done.returncode == 0
+    assert "20/20" in shown
+    assert "20 lines in" in shown
