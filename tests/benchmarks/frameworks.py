@@ -33,10 +33,10 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
-from random_batches import write_batches
 
 from pipelines.commands.options import Overrides, RecipeArgument
 from pipelines.commands.recipe_arguments import read_recipe
+from random_batches import write_batches
 from wd.config import ModelConfig
 from wd.errors import ConfigError, UserError
 

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from card import checks, ladder, profiles, speed
 from card.records import BEGUN, Options, Records, read
 from card.table import table
-
 from pipelines.commands.options import Overrides
 from wd.errors import UserError
 from wd.manifest import commit

@@ -16,12 +16,12 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from phase_one import make_trainee
 from torch._inductor import config, metrics
 from torch._logging import set_logs
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from phase_one import make_trainee
 from pipelines.commands.options import Overrides, RecipeArgument
 from pipelines.commands.recipe_arguments import read_recipe
 from wd.config import Recipe, overridden

@@ -18,12 +18,12 @@ from typing import Annotated
 
 import torch
 import typer
-from phase_one import make_trainee
-from random_batches import read_batches, write_batches
 from torch.profiler import ProfilerActivity, profile
 
+from phase_one import make_trainee
 from pipelines.commands.options import Overrides, RecipeArgument
 from pipelines.commands.recipe_arguments import read_recipe
+from random_batches import read_batches, write_batches
 from wd.config import ModelConfig
 from wd.data.batches import Batch
 from wd.model.sizes import training_flops
