@@ -21,6 +21,13 @@ from wd.config.generation import GeneratorConfig, GroupingConfig, Initialisation
 from wd.config.load import load_recipe, overridden, validated
 from wd.config.recipe import Method, Recipe, TeacherConfig
 from wd.config.running import NOT_TRACKED, RayConfig, RegistryConfig, TrackingConfig
+from wd.config.search import (
+    QUALITIES,
+    SMALLER_IS_BETTER,
+    Objective,
+    SearchConfig,
+    broken_limits,
+)
 from wd.config.shapes import (
     Config,
     ModelConfig,
@@ -29,6 +36,7 @@ from wd.config.shapes import (
     StackShape,
     StudentShape,
 )
+from wd.config.space import Domain, Range, read_space
 from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
@@ -36,11 +44,14 @@ __all__ = [
     "HALF_PRECISION",
     "MAX_POSITIONS",
     "NOT_TRACKED",
+    "QUALITIES",
+    "SMALLER_IS_BETTER",
     "SPECIAL_PIECES",
     "ChosenQuantization",
     "Config",
     "CorpusConfig",
     "DecodingConfig",
+    "Domain",
     "EvaluationConfig",
     "FilterConfig",
     "GeneratorConfig",
@@ -49,12 +60,15 @@ __all__ = [
     "Method",
     "ModelConfig",
     "ModelShape",
+    "Objective",
     "ObjectiveConfig",
     "PseudoConfig",
     "Quantization",
+    "Range",
     "RayConfig",
     "Recipe",
     "RegistryConfig",
+    "SearchConfig",
     "ShardsConfig",
     "StackOverride",
     "StackShape",
@@ -63,7 +77,9 @@ __all__ = [
     "TokenizerConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "broken_limits",
     "load_recipe",
     "overridden",
+    "read_space",
     "validated",
 ]
