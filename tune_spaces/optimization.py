@@ -25,9 +25,7 @@ def optimization(recipe: Recipe) -> Space:
         space[f"{key}.dropout"] = tuple(sorted({0.0, 0.1, 0.2, 0.3, phase.dropout}))
     return Space(
         space
-        | {
-            f"generator.initialisation.{key}": _choices(key) for key in ("maps", "layers", "gate")
-        }
+        | {f"generator.initialisation.{key}": _choices(key) for key in ("maps", "layers", "gate")}
     )
 
 

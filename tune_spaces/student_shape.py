@@ -25,8 +25,11 @@ def student_shape(recipe: Recipe) -> Space:
         whole = getattr(teacher, stack)
         head = whole.d_model // whole.heads
         first = -(-whole.heads // least)
+        shallow = 1 if stack == "decoder" else -(-whole.layers // least)
         values = {
-            "layers": range(1 if stack == "decoder" else -(-whole.layers // least), whole.layers + 1),
+            "layers": range(
+                1 if stack == "decoder" else -(-whole.layers // least), whole.layers + 1
+            ),
             "d_model": [head * number for number in range(first, whole.heads + 1)],
             "heads": [whole.heads // part for part in _PARTS if whole.heads % part == 0],
             "feed_forward": [max(1, whole.feed_forward // part) for part in _PARTS],

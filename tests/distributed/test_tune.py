@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wd.config import RayConfig, Range, Recipe, SearchConfig
+from wd.config import Range, RayConfig, Recipe, SearchConfig
 from wd.distributed.points import Candidate, trial_key
 from wd.distributed.records import TrialEnd
 from wd.distributed.tune import Plan, check_room, search

@@ -65,10 +65,12 @@ class Watcher(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         result, before = trial.last_result, self.running[_key(trial)]
-        figures = result.get("figures", {})
+        figures = dict(result.get("figures", {}))
         if result.get(FINISHED):
-            update = figures.get("update", before.metrics.get("update", 0))
-            curve = (*before.curve, (update, result[self._quality]))
+            # A trial that went on from a checkpoint did not report what came before it.
+            last = (figures.get("update", 0), result[self._quality])
+            told = figures.pop("curve", (*before.curve, last))
+            curve = tuple((update, value) for update, value in told)
             return self._end(went_on(before, "finished", metrics=figures, curve=curve))
         update = result.get("update", 0)
         reason = f"stopped at update {update}: others were better by then"

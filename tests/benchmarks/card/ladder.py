@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from card.records import Options, Records, called
-
 from pipelines.commands.recipe_arguments import read_recipe, recipe_path
 from pipelines.context import Run
 from pipelines.stages.shards import shards

@@ -6,12 +6,12 @@ from itertools import cycle
 from typing import Any
 
 import torch
-from card.records import Options, Records, synchronize
-from card.speed import MODELS, SETTINGS, TOY_SETTINGS, random_updates, updater
 from phase_one import make_trainee
 from step_profile import KINDS, shares_of
 from torch.profiler import ProfilerActivity, profile
 
+from card.records import Options, Records, synchronize
+from card.speed import MODELS, SETTINGS, TOY_SETTINGS, random_updates, updater
 from wd.training.world import World
 
 STEPS, TOP = 3, 25

@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from card.records import Options, Records, synchronize
 from phase_one import make_trainee
 from random_batches import read_batches, write_batches
 
+from card.records import Options, Records, synchronize
 from wd.config import ModelConfig, Recipe, overridden
 from wd.data.batches import Batch
 from wd.data.schema import PAD
