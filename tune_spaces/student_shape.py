@@ -27,9 +27,7 @@ def student_shape(recipe: Recipe) -> Space:
         first = -(-whole.heads // least)
         shallow = 1 if stack == "decoder" else -(-whole.layers // least)
         values = {
-            "layers": range(
-                1 if stack == "decoder" else -(-whole.layers // least), whole.layers + 1
-            ),
+            "layers": range(shallow, whole.layers + 1),
             "d_model": [head * number for number in range(first, whole.heads + 1)],
             "heads": [whole.heads // part for part in _PARTS if whole.heads % part == 0],
             "feed_forward": [max(1, whole.feed_forward // part) for part in _PARTS],

@@ -35,7 +35,10 @@ class Points:
         self._looked = self._timed = 0
 
     def given(self) -> list["Candidate"]:
-        """Return the unchanged recipe and the other students that it names, in its order."""
+        """Return the unchanged recipe and the other students that it names, in its order.
+
+        They are what others are compared with, so none of them is stopped early.
+        """
         recipe = self._recipe
         others = [name for name in recipe.students if name != recipe.student]
         points = {f"{recipe.student} (the recipe)": {}, **{n: {"student": n} for n in others}}

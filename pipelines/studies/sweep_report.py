@@ -121,9 +121,9 @@ def _systems(run: Run, request: "Request", trials: "Sequence[SweepTrial]") -> di
     The last one is whom the others are compared with.
     """
     chosen = {"winner": trials[0]}
-    chosen |= {
-        "recipe": one for one in trials[1:] if one.status == "finished" and not one.overrides
-    }
+    plain = [one for one in trials[1:] if one.status == "finished" and not one.overrides]
+    if plain:
+        chosen["recipe"] = plain[0]
     systems = {"teacher": teacher(run)}
     for role, trial in chosen.items():
         changed = with_updates(overridden(run.recipe, trial.overrides), request.updates)

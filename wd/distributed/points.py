@@ -33,6 +33,8 @@ class Candidate:
     """What is known of it before it trains."""
     refused: str = ""
     """Why it may not be trained."""
+    kept: bool = False
+    """Whether it is never stopped early."""
 
     @property
     def key(self) -> str:

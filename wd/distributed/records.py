@@ -39,11 +39,6 @@ class TrialEnd:
         metrics = {**one.figures, **known.pop("metrics", {})}
         return cls(one.key, one.point, status, metrics, name=one.name, values=one.values, **known)
 
-    @property
-    def candidate(self) -> Candidate:
-        """What is to be started to try it again."""
-        return Candidate(self.point, self.name, self.values)
-
 
 class Records:
     """A folder with a file per trial; a trial that was started has one that says `running`."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 
 from wd.config import RayConfig, SearchConfig
 from wd.distributed.accelerator import gpu_on_cluster, gpu_share
@@ -21,6 +20,7 @@ from wd.distributed.records import ENDED, Records, TrialEnd
 from wd.distributed.resources import Want, await_room, room, scales, watched
 from wd.distributed.runtime import ensure_ray
 from wd.distributed.sampling import Sampler
+from wd.distributed.stopping import Stopping
 from wd.distributed.watcher import FINISHED, Watcher
 from wd.tracking import Tracker, attach
 
@@ -104,21 +104,24 @@ def check_room(config: SearchConfig, ray: RayConfig) -> None:
 
 
 def _sampler(plan: Plan, before: Sequence[TrialEnd], left: int) -> Sampler:
-    again = [end.candidate for end in before if end.status not in ENDED]
-
-    def given() -> Iterable[Candidate]:
-        yield from again
-        yield from plan.given
-        yield from plan.more()
-
     def none(values: Mapping[str, Any]) -> Candidate:
         raise AssertionError(f"nothing makes a point of {values}")
+
+    make, known = plan.candidate or none, {one.key: one for one in plan.given}
+
+    def given() -> Iterable[Candidate]:
+        # Those that were interrupted, by what holds now: limits may have changed.
+        for end in before:
+            if end.status not in ENDED and (end.key in known or end.values is not None):
+                yield known.get(end.key) or make(end.values or {})
+        yield from plan.given
+        yield from plan.more()
 
     # Another seed after an interruption: its first proposals would all be known ones.
     sampler = Sampler(
         plan.config,
         plan.parameters,
-        plan.candidate or none,
+        make,
         given(),
         most=left,
         seed=plan.seed + len(before),
@@ -149,7 +152,13 @@ def _fit(
         tune.with_resources(_trainable(trial, plan.config, tracker), _bundle(plan.config, want)),
         tune_config=tune.TuneConfig(
             search_alg=sampler,
-            scheduler=_scheduler(plan),
+            scheduler=Stopping(
+                plan.config,
+                sampler.names,
+                updates=plan.updates,
+                grace_updates=plan.grace_updates,
+                reduction_factor=plan.reduction_factor,
+            ),
             num_samples=plan.config.max_trials,
             max_concurrent_trials=_concurrent(plan, want),
             time_budget_s=None if budget is None else 60 * budget,
@@ -191,15 +200,3 @@ def _concurrent(plan: Plan, want: Want) -> int | None:
         return plan.concurrent
     most = max(1, room(want) // want.processes)
     return min(most, plan.concurrent or most)
-
-
-def _scheduler(plan: Plan) -> ASHAScheduler:
-    return ASHAScheduler(
-        metric=plan.config.quality,
-        mode="max",
-        time_attr="update",
-        max_t=max(plan.updates, plan.grace_updates),
-        grace_period=plan.grace_updates,
-        reduction_factor=plan.reduction_factor,
-        stop_last_trials=False,  # who reaches the end is to finish its work
-    )

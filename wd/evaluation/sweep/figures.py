@@ -94,7 +94,11 @@ def ranked(trials: Sequence[SweepTrial], config: SearchConfig) -> list[SweepTria
     Finished ones that meet all limits come first, then other finished ones, then the rest; within
     each by the figure that the configuration ranks by, then by the other objectives.
     """
-    done = [one for one in trials if one.status == "finished"]
+    done = [
+        one
+        for one in trials
+        if one.status == "finished" and all(name in one.metrics for name in config.objectives)
+    ]
     marks = dict(zip((one.key for one in done), _marks(done, config), strict=True))
     marked = []
     for one in trials:
