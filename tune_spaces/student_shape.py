@@ -1,9 +1,10 @@
 """Student shapes: depth, width, feed-forward width and heads of the decoder and the encoder."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tune_spaces.parts import PARTS, keeps_widths
-from tune_spaces.space import Space, Values
+from tune_spaces.space import HIDDEN, Space, Values
 from wd.config import Domain, Recipe
 
 _PARTS = (4, 2, 1)
@@ -35,13 +36,38 @@ def student_shape(recipe: Recipe) -> Space:
         for key, some in values.items():
             known = {getattr(getattr(shape, stack), key) for shape in named}
             known = {one for one in known if one <= getattr(whole, key)}
-            parameters[f"{student}.{stack}.{key}"] = tuple(sorted({*some, *known}))
-    return Space(parameters, _derived(recipe, student))
+            prefix = HIDDEN if key == "heads" else f"{student}."
+            parameters[f"{prefix}{stack}.{key}"] = tuple(sorted({*some, *known}))
+    own = {f"{HIDDEN}{stack}.heads": _own_heads(stack) for stack in ("encoder", "decoder")}
+    return Space(parameters, _derived(recipe, student), own)
+
+
+def _own_heads(stack: str) -> Callable[[Recipe], int]:
+    """Return the function from a recipe to its student's number of heads."""
+
+    def own(recipe: Recipe) -> int:
+        shape = recipe.students[recipe.student].of(recipe.teacher.shape)
+        heads: int = getattr(shape, stack).heads
+        return heads
+
+    return own
+
+
+def _heads(student: str, stack: str) -> Callable[[Values], int]:
+    """Return the function to the most heads that divide a width, up to a wished number."""
+
+    def heads(point: Values) -> int:
+        width, wish = point[f"{student}.{stack}.d_model"], point[f"{HIDDEN}{stack}.heads"]
+        return next(number for number in range(wish, 0, -1) if width % number == 0)
+
+    return heads
 
 
 def _derived(recipe: Recipe, student: str) -> dict[str, Any]:
-    """Return what follows a shape: tied tables, subsets that were meant for another, copies."""
-    derived: dict[str, Any] = {}
+    """Return what follows a shape: heads, tied tables, subsets, which parts can be copied."""
+    derived: dict[str, Any] = {
+        f"{student}.{stack}.heads": _heads(student, stack) for stack in ("encoder", "decoder")
+    }
     shape = recipe.students[recipe.student].of(recipe.teacher.shape)
     if shape.tied_embeddings == "all" or recipe.teacher.shape.tied_embeddings == "all":
 

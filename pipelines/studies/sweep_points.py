@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.stages.student import check_possible
@@ -20,7 +21,7 @@ _PROBED, _TIMED = 1000, 25
 """Points that are looked at for one that may be tried; and shapes that are timed for it."""
 _TOLD = 3
 """So many rules are told, those that refuse most first."""
-_MEASURED = ("milliseconds", "sentences_per_second", "speed_up")
+_SAME = "being the same student as trial"
 
 
 class Points:
@@ -42,7 +43,10 @@ class Points:
         recipe = self._recipe
         others = [name for name in recipe.students if name != recipe.student]
         points = {f"{recipe.student} (the recipe)": {}, **{n: {"student": n} for n in others}}
-        return [self._candidate(point, self._values(point), name) for name, point in points.items()]
+        return [
+            replace(self._candidate(point, self._values(point), name), kept=True)
+            for name, point in points.items()
+        ]
 
     def candidate(self, values: Mapping[str, Any]) -> "Candidate":
         """Return the point of these values, and why it may not be tried if it may not."""
@@ -53,13 +57,11 @@ class Points:
 
         It is enough that one of a thousand, or of the first 25 whose speed must be measured, may.
         """
-        given = self.given()
-        if any(not one.refused for one in given):
-            return
         for number, values in enumerate(choices):
             if number >= _PROBED or self._timed >= _TIMED:
                 break
-            if not self.candidate(values).refused:
+            refused = self.candidate(values).refused
+            if not refused or refused.startswith(_SAME):
                 return
         raise ConfigError(f"no student of the space can be tried: {self.told()}")
 
@@ -125,7 +127,7 @@ class Points:
         parts = (changed.student_model, changed.generator, changed.fine_tuning, changed.objective)
         same = json.dumps([part.model_dump(mode="json") for part in parts])
         if self._same.setdefault(same, key) != key:
-            return self._refuse(f"being the same student as trial {self._same[same]}")
+            return self._refuse(f"{_SAME} {self._same[same]}")
         return ""
 
     def _refuse(self, rule: str) -> str:
