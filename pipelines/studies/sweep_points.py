@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.stages.student import check_possible
@@ -38,15 +37,13 @@ class Points:
     def given(self) -> list["Candidate"]:
         """Return the unchanged recipe and the other students that it names, in its order.
 
-        They are what others are compared with, so none of them is stopped early.
+        They are what others are compared with: none is stopped early, nor refused for a limit that
+        it breaks; it only cannot win.
         """
         recipe = self._recipe
         others = [name for name in recipe.students if name != recipe.student]
         points = {f"{recipe.student} (the recipe)": {}, **{n: {"student": n} for n in others}}
-        return [
-            replace(self._candidate(point, self._values(point), name), kept=True)
-            for name, point in points.items()
-        ]
+        return [self._candidate(point, self._values(point), name) for name, point in points.items()]
 
     def candidate(self, values: Mapping[str, Any]) -> "Candidate":
         """Return the point of these values, and why it may not be tried if it may not."""
@@ -93,12 +90,15 @@ class Points:
             check_possible(changed, "wd")
         except ConfigError as error:
             return Candidate(plain, name or key, values, refused=self._refuse(_rule(error)))
-        figures = self._figures(changed)
+        figures = self._figures(changed, is_given=bool(name))
+        if name:
+            same = self._refused_as_same(changed, key)
+            return Candidate(plain, name, values, figures, same, kept=True)
         label = name or f"{key} {_shape(changed)}"
         return Candidate(plain, label, values, figures, self._refused(changed, key, figures))
 
-    def _figures(self, changed: Recipe) -> dict[str, float]:
-        """Return what the shape alone decides; its speed only if its size is within the limits."""
+    def _figures(self, changed: Recipe, *, is_given: bool) -> dict[str, float]:
+        """Return what the shape alone decides; its speed only if it may be tried for its size."""
         model = changed.student_model
         quantization = self._recipe.evaluation.on("cpu").quantization
         assert quantization != "auto"
@@ -108,13 +108,13 @@ class Points:
             "megabytes": weight_bytes(model, quantization) / 1e6,
             "compression": parameters / self._teacher,
         }
-        if not broken_limits(self._recipe.search, figures):
+        if is_given or not broken_limits(self._recipe.search, figures):
             self._timed += 1
             figures |= self._speeds.student(model)
         return figures
 
     def _refused(self, changed: Recipe, key: str, figures: dict[str, float]) -> str:
-        """Return the limit that a point breaks, or that it is the same student as another one."""
+        """Return the limit that a point breaks, or whose double it is."""
         config = self._recipe.search
         for limit, (name, _) in config.limits.items():
             if name in figures:
@@ -124,6 +124,10 @@ class Points:
             figure = figures[config.limits[limit][0]]
             self._refuse(f"search.{limit} {bound:,.6g}")
             return f"search.{limit} {bound:,.6g}: it has {figure:,.6g}"
+        return self._refused_as_same(changed, key)
+
+    def _refused_as_same(self, changed: Recipe, key: str) -> str:
+        """Return why a point is another one's double, if it is."""
         parts = (changed.student_model, changed.generator, changed.fine_tuning, changed.objective)
         same = json.dumps([part.model_dump(mode="json") for part in parts])
         if self._same.setdefault(same, key) != key:

@@ -48,7 +48,8 @@ class Sampler(OptunaSearch):
             mode=["min" if one in SMALLER_IS_BETTER else "max" for one in config.objectives],
             sampler=_sampler(config.algorithm, seed),
         )
-        self._metric = config.quality  # what Tune is to find in every report: the rest is known
+        # What Tune is to find in every report; the rest is known.
+        self._metric, self._mode = config.quality, "max"
 
     def know(self, ends: Iterable[TrialEnd]) -> None:
         """Take note of trials that ended before."""

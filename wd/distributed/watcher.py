@@ -73,7 +73,7 @@ class Watcher(tune.Callback):
             curve = tuple((update, value) for update, value in told)
             return self._end(went_on(before, "finished", metrics=figures, curve=curve))
         update = result.get("update", 0)
-        reason = f"stopped at update {update}: others were better by then"
+        reason = f"others were better at update {update}"
         end = went_on(before, "stopped", metrics=figures, error=reason)
         self._stopped.append((time.monotonic(), end))
         return self._end(end)
