@@ -1,7 +1,10 @@
+import html
 import io
 import json
 import random
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,7 +29,7 @@ def trials() -> list[SweepTrial]:
                 key=f"key{number:05}",
                 name=("tiny", "small")[number] if given else f"key{number:05} dec {layers}x{width}",
                 status="stopped" if stopped else "finished",
-                reason="stopped at update 10: others were better by then" if stopped else "",
+                reason="others were better at update 10" if stopped else "",
                 is_given=given,
                 overrides={"student": "small"} if number == 1 else {"students.t.layers": layers},
                 values={"students.t.layers": layers, "students.t.d_model": width},
@@ -161,3 +164,36 @@ def test_the_tables_name_everybody_and_why(sweep: Sweep) -> None:
     assert "search.max_parameters" in shown
     assert "tiny" in shown
     assert "29.00" in shown
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_browser_draws_it_without_cutting_anything_off(sweep: Sweep, tmp_path: Path) -> None:
+    write_sweep(sweep, tmp_path)
+    look = """<script>document.title = JSON.stringify({
+      wide: document.documentElement.scrollWidth <= window.innerWidth,
+      hidden: [...document.querySelectorAll(".scroll")]
+        .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.innerText),
+      figures: [...document.querySelectorAll("figure svg")].map(each => ({
+        width: each.getBoundingClientRect().width,
+        height: each.getBoundingClientRect().height})),
+      circles: document.querySelectorAll("#front path").length,
+    })</script></body>"""
+    looked = tmp_path / "looked.html"
+    shown = (tmp_path / "report.html").read_text(encoding="utf-8")
+    looked.write_text(shown.replace("</body>", look), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1100,900"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [CHROMIUM, *options, profile, "--dump-dom", looked.as_uri()]
+    drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)  # type: ignore[arg-type]
+    title = re.search(r"<title>(\{.*?)</title>", drawn.stdout)
+    assert title, drawn.stderr
+    seen = json.loads(html.unescape(title[1]))
+    assert seen["wide"]
+    assert seen["hidden"] == []
+    assert len(seen["figures"]) == 4
+    assert all(one["width"] > 400 and one["height"] > 100 for one in seen["figures"])
+    assert seen["circles"] > 10
