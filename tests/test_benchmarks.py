@@ -154,3 +154,14 @@ def test_a_mistake_is_told(tmp_path: Path, arguments: dict[str, Any], message: s
 
     with pytest.raises(UserError, match=message):
         gpu(**arguments | ({"out": tmp_path} if "out" in arguments else {}))
+
+
+def test_phase_one_launches_little_more_than_fine_tuning() -> None:
+    done = benchmark("launches.py", "wmt14-ende-base", "--no-compiled")
+    assert done.returncode == 0, done.stderr
+    counted = json.loads(done.stdout.splitlines()[-1])
+    for student in ("tiny", "small"):
+        assert 100 < counted[student]["fine_tuning"] < 650
+        assert counted[student]["ratio"] <= 1.15
+        assert counted[student]["waits"] == 0
+    assert counted["loss_bytes"]["lean"] < 0.8 * counted["loss_bytes"]["plain"]

@@ -9,7 +9,7 @@ from pipelines.stages.training import train_model, training_identity, training_i
 from wd.artifacts import Artifact, Metrics
 from wd.generator.choices import check_generable
 
-VERSION = 7
+VERSION = 8
 """Raise it when a default of `generator` changes, or what the same generator would give."""
 
 

@@ -60,6 +60,7 @@ def count(
     overrides: Overrides = None,
     batches: Annotated[int, typer.Option(help="Batches in one update.")] = 1,
     top: Annotated[int, typer.Option(help="So many operations are listed.")] = 12,
+    compiled: Annotated[bool, typer.Option(help="Also count the compiled loss.")] = True,
 ) -> None:
     """Count the launches of fine-tuning and phase 1."""
     base = read_recipe(recipe, overrides or ())
@@ -78,7 +79,7 @@ def count(
             print(f"  {name:44}{counts['fine_tuning'][name]:6} + {extra}")
         for name, number in counts["fine_tuning"].most_common(top):
             print(f"  {name:44}{number:6}")
-    traffic = loss_bytes(base)
+    traffic = loss_bytes(base, compiled=compiled)
     for way, bytes_ in traffic.items():
         print(f"loss, {way}: {bytes_ / 1e3:,.0f} KB per target piece")
     print(json.dumps({"recipe": base.name, "batches": batches, "loss_bytes": traffic} | told))
@@ -121,7 +122,7 @@ class Traffic(TorchDispatchMode):
         return made
 
 
-def loss_bytes(recipe: Recipe, pieces: int = 512) -> dict[str, int]:
+def loss_bytes(recipe: Recipe, pieces: int = 512, *, compiled: bool = True) -> dict[str, int]:
     """Return the bytes that the loss moves per target piece, forward and backward, by its ways.
 
     Compiled, as the compiler counts the kernels that it makes.
@@ -129,7 +130,8 @@ def loss_bytes(recipe: Recipe, pieces: int = 512) -> dict[str, int]:
     vocabulary = recipe.teacher_model.target_vocabulary
     target_BT = torch.randint(4, vocabulary, (1, pieces))
     found = {}
-    ways = {"plain": nullcontext(), "lean": gpu_paths(), "compiled": gpu_paths()}
+    ways = {"plain": nullcontext(), "lean": gpu_paths()}
+    ways |= {"compiled": gpu_paths()} if compiled else {}
     for way, paths in ways.items():
         logits_BTV = torch.randn(1, pieces, vocabulary).bfloat16().requires_grad_()
         with paths:

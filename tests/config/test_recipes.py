@@ -1,8 +1,11 @@
 """Every shipped recipe loads, and the published ones have the published compressions."""
 
+from pathlib import Path
+
 import pytest
 
 from pipelines.commands.recipe_arguments import read_recipe, shipped_recipes
+from wd.config import load_recipe
 from wd.model.sizes import count_parameters
 
 PUBLISHED = {
@@ -37,3 +40,15 @@ def test_the_hint_names_every_file(name: str) -> None:
     recipe = read_recipe(name)
     for file in (*recipe.corpus.train, *recipe.corpus.valid, *recipe.corpus.test):
         assert file.removesuffix("{lang}") in recipe.corpus.hint
+
+
+def test_a_section_that_says_one_thing_keeps_its_phase_s_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "partial.yaml"
+    path.write_text(
+        "name: x\nsource_language: en\ntarget_language: de\ncorpus: {train: ['t.{lang}']}\n"
+        "teacher: {training: {batches_per_update: 2}}\nfine_tuning: {batches_per_update: 2}\n"
+    )
+    recipe = load_recipe(path)
+    assert recipe.teacher.training.updates == 100_000
+    assert recipe.fine_tuning.warmup_updates == 1000
+    assert recipe.generator.training.warmup_updates == 4000

@@ -165,7 +165,7 @@ def test_width_maps_are_along_the_chosen_axes(
 
 
 def test_what_is_not_learned_has_no_gradient_but_is_saved(build: Build) -> None:
-    generator = build("tiny", {"learned_maps": ["layer"]})
+    generator = build("tiny", {"learned_maps": ["layer"]}, gate="exact")
     learned = {name for name, value in generator.named_parameters() if value.requires_grad}
     frozen = set(generator.state_dict()) - learned
     gates = {name for name in frozen if name.endswith(".gate")}
@@ -176,7 +176,7 @@ def test_what_is_not_learned_has_no_gradient_but_is_saved(build: Build) -> None:
 
 @pytest.mark.parametrize("chosen", ["vectors", "all"])
 def test_whose_gates_are_learned(build: Build, chosen: str) -> None:
-    generator = build("tiny", {"learned_gates": chosen})
+    generator = build("tiny", {"learned_gates": chosen}, gate="exact")
     for each in generator.classes:
         part, vector = generator.parts[each.key], len(each.student_shape) == 1
         if isinstance(part, Gated):

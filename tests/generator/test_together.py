@@ -53,7 +53,7 @@ def test_equals_one_by_one_in_bfloat16(build: Build) -> None:
 
 
 def test_forms_that_only_some_classes_have(build: Build) -> None:
-    grouping = {"norms": "copied", "output_projection": "linear", "width_maps": "changed_axes"}
+    grouping = {"norms": "fresh", "output_projection": "linear", "width_maps": "changed_axes"}
     generator = build("both", grouping, layers="mean")
     one_by_one, together = (made(generator, path, False) for path in (nullcontext(), gpu_paths()))
     torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-5)

@@ -30,7 +30,7 @@ class Full:
 
 @pytest.mark.parametrize(
     ("trouble", "told"),
-    [(None, "on the GPU CUDA failed with error out of memory"), ("no cuBLAS 12", "")],
+    [(None, "CUDA failed with error out of memory"), ("no cuBLAS 12", "")],
 )
 def test_bleu_is_the_cpu_s_and_training_goes_on(
     held_out: HeldOut,

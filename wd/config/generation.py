@@ -58,7 +58,7 @@ class InitialisationConfig(Config):
     a layer that lies in its subset as the subset lies in the stack, so the first subset's first and
     the last one's last. A map that several subsets share starts as the first one's; the only
     subset counts as the last one."""
-    gate: Literal["reference", "exact", "shift"] = "exact"
+    gate: Literal["reference", "exact", "shift"] = "shift"
     """W and B. `reference`: W starts at 1 and B at 0, so S = tanh(T). `exact`: W at T / tanh(T), so
     that S = T. `shift`: W at 1 and B at T - tanh(T), so that S = T as well. A W of ones that is not
     learned is not stored, which spares a matrix its size in memory and a pass in every step."""

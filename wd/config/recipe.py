@@ -14,7 +14,12 @@ from wd.config.names import Name
 from wd.config.running import RayConfig, RegistryConfig, TrackingConfig
 from wd.config.search import SearchConfig
 from wd.config.shapes import Config, ModelConfig, ModelShape, StackOverride, StudentShape
-from wd.config.training import ObjectiveConfig, TrainingConfig
+from wd.config.training import (
+    FineTuningConfig,
+    ObjectiveConfig,
+    TeacherTrainingConfig,
+    TrainingConfig,
+)
 from wd.language_codes import same_language
 
 Method = Literal["scratch", "kd", "copy", "wd"]
@@ -27,7 +32,7 @@ class TeacherConfig(Config):
     """The teacher."""
 
     shape: ModelShape = ModelShape()
-    training: TrainingConfig = TrainingConfig(updates=100_000)
+    training: TeacherTrainingConfig = TeacherTrainingConfig()
 
 
 def _paper_students() -> dict[str, StudentShape]:
@@ -59,7 +64,7 @@ class Recipe(Config):
     student: str = "tiny"
     """The student to make."""
     generator: GeneratorConfig = GeneratorConfig()
-    fine_tuning: TrainingConfig = TrainingConfig(warmup_updates=1000)
+    fine_tuning: FineTuningConfig = FineTuningConfig()
     """Phase 2."""
     objective: ObjectiveConfig = ObjectiveConfig()
     """Of both phases, and of the baselines that they are compared with."""

@@ -72,6 +72,18 @@ class TrainingConfig(Config):
         return self
 
 
+class TeacherTrainingConfig(TrainingConfig):
+    """A teacher's."""
+
+    updates: PositiveInt = 100_000
+
+
+class FineTuningConfig(TrainingConfig):
+    """A student's, phase 2: it starts from weights that are nearly right."""
+
+    warmup_updates: PositiveInt = 1000
+
+
 class ObjectiveConfig(Config):
     """What a student is trained towards, beside label-smoothed cross-entropy on both corpora.
 

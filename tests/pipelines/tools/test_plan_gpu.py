@@ -67,8 +67,8 @@ def test_what_is_too_large_does_not_fit() -> None:
 
 
 def test_sharing_out_leaves_each_card_less_but_not_of_a_generator() -> None:
-    planned = plan_gpu(recipe(objective__word_kd=0.5), H100)["stages"]
-    alone = plan_gpu(recipe(), H100)["stages"]
+    planned = plan_gpu(recipe(objective__word_kd=0.5, ray__workers=8), H100)["stages"]
+    alone = plan_gpu(recipe(ray__workers=8), H100)["stages"]
     for name in ("teacher", "student"):
         ddp, sharded = planned[name]["ddp"], planned[name]["sharded"]
         assert sharded["gb"]["adam"] == pytest.approx(ddp["gb"]["adam"] / 8, abs=0.01)
