@@ -118,6 +118,7 @@ def sweep(
     A killed sweep goes on with the same command; more trials add to a finished one.
     """
     from pipelines.studies import sweep as sweeping
+    from pipelines.studies.sweep_request import Request
     from wd.config import overridden
 
     given = [recipe, *(overrides or ())]
@@ -126,7 +127,7 @@ def sweep(
     chosen = {key: value for key, value in options.items() if value is not None}
     made, folder = sweeping.sweep(
         overridden(read_recipe(recipe, overrides or ()), chosen),
-        sweeping.Request(
+        Request(
             spaces=spaces,
             updates=updates,
             concurrent=concurrent,

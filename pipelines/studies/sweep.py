@@ -8,7 +8,6 @@ validation set; only the winner, and the recipe as it is, are scored on the test
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from pipelines.context import Run
 from pipelines.studies.sweep_board import Board
 from pipelines.studies.sweep_points import Points
 from pipelines.studies.sweep_report import make_report
+from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_speeds import ShapeSpeeds
 from pipelines.studies.sweep_trial import trial, with_updates
 from wd.config import Recipe, overridden
@@ -33,24 +33,6 @@ if TYPE_CHECKING:
 
 _WIDTH = 110
 """Columns that the table needs."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a sweep is asked beside what the recipe says."""
-
-    spaces: Sequence[str]
-    """Names of spaces, and files."""
-    updates: int | None = None
-    """Of each phase, instead of the recipe's."""
-    concurrent: int | None = None
-    """Trials at a time."""
-    seed: int = 1
-    """Of the sampling."""
-    command: Sequence[str] = ("wd", "run", "RECIPE")
-    """What makes the recipe at its full budget; a trial's overrides are added to it."""
-    swept: Sequence[str] = ("wd", "sweep", "RECIPE")
-    """What was asked, for the report."""
 
 
 def sweep(recipe: Recipe, request: Request) -> "tuple[Sweep, Path]":

@@ -15,6 +15,7 @@ from pipelines.stages.corpus import corpus
 from pipelines.stages.evaluation import test_set
 from pipelines.stages.student import student
 from pipelines.stages.teacher import teacher
+from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_speeds import ShapeSpeeds
 from pipelines.studies.sweep_trial import with_updates
 from wd.artifacts import Artifact, Metrics
@@ -25,7 +26,6 @@ from wd.model.sizes import count_parameters, weight_bytes
 from wd.tracking import Tracker
 
 if TYPE_CHECKING:
-    from pipelines.studies.sweep import Request
     from wd.distributed.points import Candidate
     from wd.distributed.records import TrialEnd
     from wd.evaluation.sweep.figures import Score, Sweep, SweepTrial
@@ -35,7 +35,7 @@ VERSION = 1
 
 def make_report(
     run: Run,
-    request: "Request",
+    request: Request,
     speeds: ShapeSpeeds,
     ends: "Sequence[TrialEnd]",
     refused: "Sequence[Candidate]",
@@ -77,7 +77,7 @@ def make_report(
 
 def _trials(
     recipe: Recipe,
-    request: "Request",
+    request: Request,
     ends: "Sequence[TrialEnd]",
     refused: "Sequence[Candidate]",
 ) -> "list[SweepTrial]":
@@ -109,13 +109,13 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
 
 
-def _command(request: "Request", point: Mapping[str, Any]) -> str:
+def _command(request: Request, point: Mapping[str, Any]) -> str:
     return shlex.join(
         [*request.command, *(f"{key}={json.dumps(one)}" for key, one in point.items())]
     )
 
 
-def _systems(run: Run, request: "Request", trials: "Sequence[SweepTrial]") -> dict[str, Artifact]:
+def _systems(run: Run, request: Request, trials: "Sequence[SweepTrial]") -> dict[str, Artifact]:
     """Return who is scored: the teacher, the first trial, and the recipe as it is if it finished.
 
     The last one is whom the others are compared with.
@@ -164,7 +164,7 @@ def _scores(run: Run, systems: Mapping[str, Artifact]) -> "list[Score]":
 
 def _sweep(
     recipe: Recipe,
-    request: "Request",
+    request: Request,
     speeds: ShapeSpeeds,
     trials: "Sequence[SweepTrial]",
     scores: "Sequence[Score]",

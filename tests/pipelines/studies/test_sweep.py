@@ -15,8 +15,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.commands import cli
-from pipelines.studies.sweep import Request, sweep
+from pipelines.studies.sweep import sweep
 from pipelines.studies.sweep_board import Board, line, live_table
+from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_trial import with_updates
 from wd.config import Recipe, SearchConfig, TrainingConfig, overridden
 from wd.distributed.points import Candidate
