@@ -11,6 +11,7 @@ from wd.tracking import Tracker
 
 _PHASES = ("generator.training", "fine_tuning")
 _QUALITIES = ("bleu", "chrf")
+_SETTINGS = ("updates", "learning_rate", "warmup_updates", "dropout")
 
 
 def trial(
@@ -31,6 +32,7 @@ def trial(
     changed = with_updates(overridden(recipe, point), updates)
     first = changed.generator.training.updates
     total = first + changed.fine_tuning.updates
+    tracker.log_params(_described(changed))
 
     def on_validation(figures: dict[str, Any]) -> None:
         done = figures["update"] + (0 if figures["phase"] == "generator" else first)
@@ -59,6 +61,22 @@ def trial(
             for before, history in zip((0, first), histories, strict=True)
             for entry in history
         ],
+    }
+
+
+def _described(recipe: Recipe) -> dict[str, Any]:
+    """Return what a trial is, so that any two can be compared, whatever their overrides name."""
+    model, generator = recipe.student_model, recipe.generator
+    phases = (generator.training, recipe.fine_tuning)
+    return {
+        "encoder": model.encoder.model_dump(),
+        "decoder": model.decoder.model_dump(),
+        "grouping": generator.grouping.model_dump(mode="json"),
+        "initialisation": generator.initialisation.model_dump(mode="json"),
+        **{
+            f"phase {number}": {key: getattr(phase, key) for key in _SETTINGS}
+            for number, phase in enumerate(phases, start=1)
+        },
     }
 
 

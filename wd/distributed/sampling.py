@@ -97,7 +97,8 @@ class Sampler(OptunaSearch):
     def _start(self, trial_id: str, one: Candidate) -> dict[str, Any]:
         self._seen.add(one.key)
         self.names[trial_id] = one
-        return {"point": one.point, "key": one.key, "name": one.name}
+        settings = {"point": one.point, "key": one.key, "name": one.name}
+        return {**settings, "figures": dict(one.figures)}
 
     def _add(
         self, values: Mapping[str, Any] | None, metrics: Mapping[str, Any], *, failed: bool

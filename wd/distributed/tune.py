@@ -183,6 +183,7 @@ def _trainable(
         with attach(handle).child(settings["name"], settings["key"]) as own:
             own.set_tags({"wd.trial": settings["key"], "wd.trial.status": "running"})
             own.log_params(settings["point"])
+            own.log_metrics(settings["figures"])
             result = trial(settings["point"], own, report)
             own.set_tags({"wd.trial.status": "finished"})
         return {quality: result[quality], "figures": result, FINISHED: True}

@@ -158,7 +158,7 @@ def test_trials_on_workers_report_and_give_their_resources_back(
         cli.app, ["sweep", str(path), *options, "--max-trials", "4", "--json"]
     )
     assert swept.exit_code == 0, swept.stderr
-    trials = json.loads(swept.stdout)["trials"]
+    trials = json.loads(swept.stdout.splitlines()[-1])["trials"]  # Ray may warn before it
     assert len(trials) == 4
     assert all(len(trial["curve"]) > 1 for trial in trials if trial["status"] == "finished")
     deadline = time.monotonic() + 30
