@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,83 @@ def test_optuna_goes_on_from_recorded_trials(tmp_path: Path) -> None:
 def test_what_has_no_room_is_told_at_once() -> None:
     with pytest.raises(ClusterError, match=r"ray\.cpus_per_worker.*64 CPUs"):
         check_room(SearchConfig(), RayConfig(cpus_per_worker=64, gpu=False))
+
+
+class Holder:
+    """Holds half a CPU, as a trial's training worker does."""
+
+    def is_there(self) -> bool:
+        return True
+
+
+def holding(
+    point: Mapping[str, Any], tracker: Tracker, report: Callable[[Any], None]
+) -> dict[str, Any]:
+    import ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    outside = PlacementGroupSchedulingStrategy(placement_group=None)
+    holder = ray.remote(num_cpus=0.5)(Holder).options(scheduling_strategy=outside).remote()
+    assert ray.get(holder.is_there.remote())
+    for update in range(1, UPDATES):
+        report({"update": update, "bleu": point["rate"]})
+    return {"bleu": point["rate"]}
+
+
+def test_what_a_stopped_trial_held_is_free_again(tmp_path: Path) -> None:
+    import ray
+
+    whole = ray.cluster_resources()["CPU"]
+    plan = Plan(
+        config=SearchConfig(objectives=("bleu",), max_trials=4, workers_per_trial=1),
+        updates=UPDATES,
+        grace_updates=2,
+        given=[Candidate({"rate": rate}, f"rate {rate}") for rate in (0.4, 0.3, 0.2, 0.1)],
+        concurrent=1,
+    )
+    with open_tracker(RECIPE, tmp_path) as tracker:
+        ends = search(
+            holding,
+            plan,
+            ray=RayConfig(cpus_per_worker=0.5),
+            tracker=tracker,
+            folder=tmp_path / "sweep",
+            announce=lambda end: None,
+        )
+    assert [end.status for end in ends] == ["finished", "stopped", "stopped", "stopped"]
+    deadline = time.monotonic() + 30
+    while ray.available_resources().get("CPU") != whole and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert ray.available_resources()["CPU"] == whole
+
+
+def test_time_that_is_up_ends_a_call_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    def slow(
+        point: Mapping[str, Any], tracker: Tracker, report: Callable[[Any], None]
+    ) -> dict[str, Any]:
+        for update in range(1, UPDATES):
+            time.sleep(point["rate"])
+            report({"update": update, "bleu": 1.0})
+        return {"bleu": 1.0}
+
+    def searched(minutes: float | None) -> dict[str, str]:
+        plan = Plan(
+            config=SearchConfig(objectives=("bleu",), max_trials=2, time_budget=minutes),
+            updates=UPDATES,
+            grace_updates=UPDATES,
+            given=[Candidate({"rate": rate}, f"rate {rate}") for rate in (0.0, 2.0)],
+            concurrent=1,
+        )
+        with open_tracker(RECIPE, tmp_path) as tracker:
+            ends = search(
+                slow,
+                plan,
+                ray=RayConfig(),
+                tracker=tracker,
+                folder=tmp_path / "sweep",
+                announce=lambda end: None,
+            )
+        return {end.name: end.status for end in ends}
+
+    assert searched(0.25) == {"rate 0.0": "finished", "rate 2.0": "unfinished"}
+    assert searched(None) == {"rate 0.0": "finished", "rate 2.0": "finished"}

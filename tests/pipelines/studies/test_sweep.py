@@ -19,7 +19,8 @@ from pipelines.studies.sweep import sweep
 from pipelines.studies.sweep_board import Board, line, live_table
 from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_trial import with_updates
-from wd.config import Recipe, SearchConfig, TrainingConfig, overridden
+from wd.config import Recipe, SearchConfig, overridden
+from wd.config.training import FineTuningConfig
 from wd.distributed.points import Candidate
 from wd.distributed.records import TrialEnd
 from wd.errors import ConfigError
@@ -28,7 +29,7 @@ RECIPE = Recipe(
     name="r",
     source_language="en",
     target_language="de",
-    fine_tuning=TrainingConfig(updates=1000, warmup_updates=100, validate_every=50),
+    fine_tuning=FineTuningConfig(updates=1000, warmup_updates=100, validate_every=50),
 )
 STACK = {"layers": 2, "d_model": 32, "heads": 4, "feed_forward": 64}
 STUDENTS = {
