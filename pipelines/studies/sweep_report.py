@@ -19,7 +19,7 @@ from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_speeds import ShapeSpeeds
 from pipelines.studies.sweep_trial import with_updates
 from wd.artifacts import Artifact, Metrics
-from wd.config import Recipe, overridden
+from wd.config import QUALITIES, Recipe, overridden
 from wd.machine import usable_cpus
 from wd.manifest import commit
 from wd.model.sizes import count_parameters, weight_bytes
@@ -203,8 +203,21 @@ def _importances(
 
     done = [one for one in trials if one.status == "finished" and one.values]
     return {
-        name: importances([one.values for one in done], [one.metrics[name] for one in done])
+        name: importances(
+            [_deciding(name, one.values) for one in done], [one.metrics[name] for one in done]
+        )
         for name in objectives
+    }
+
+
+def _deciding(objective: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the parameters that can matter: to size and speed those of the shape alone."""
+    if objective in QUALITIES:
+        return values
+    return {
+        name: value
+        for name, value in values.items()
+        if name.startswith("students.") or name.endswith(".heads")
     }
 
 
