@@ -46,7 +46,9 @@ class Stopping(ASHAScheduler):
     def on_trial_result(  # noqa: D102
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
-        report = result.get("update", 0), result[self._quality]
+        if "update" not in result:  # a trial's result, after its last report
+            return str(super().on_trial_result(tune_controller, trial, result))
+        report = result["update"], result[self._quality]
         self._reports.setdefault(trial.trial_id, []).append(report)
         decision: str = super().on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP and not self._is_beaten(trial.trial_id, report):
