@@ -1,47 +1,49 @@
 """Parts: whether norms, biases and embeddings are generated, copied or started fresh."""
 
-import random
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, get_args
+from typing import Any
 
-from ray import tune
-
-from wd.config import Recipe, overridden
-from wd.config.generation import Part
+from tune_spaces.space import HIDDEN, Space, Values
+from wd.config import Recipe
 
 PARTS = ("norms", "biases", "embeddings")
+_CHOICE = f"{HIDDEN}part"
 
 
-def parts(recipe: Recipe, generator: random.Random) -> dict[str, Any]:
+def parts(recipe: Recipe) -> Space:
     """Return the space of at most one part that is not generated.
 
-    Parts are copied only where the student has its teacher's widths.
+    Parts are copied only where the student has its teacher's widths; elsewhere they are generated.
     """
     chosen = [part for part in PARTS if part != "biases" or recipe.teacher.shape.biases]
-    last = len(chosen) - 1
+    others = tuple(f"{part} {origin}" for part in chosen for origin in ("copied", "fresh"))
 
-    def origin(number: int, point: Mapping[str, Any]) -> str:
-        before = [point[f"generator.grouping.{part}"] for part in chosen[:number]]
-        # Every part, and none, is as likely to be the other one.
-        if set(before) - {"generated"} or generator.randrange(last - number + 2) > 0:
-            return "generated"
-        copies = keeps_widths(recipe, point)
-        return generator.choice([one for one in get_args(Part)[1:] if copies or one != "copied"])
+    def origin(part: str) -> Any:
+        def of(point: Values) -> str:
+            name, _, how = point[_CHOICE].partition(" ")
+            if name != part or (how == "copied" and not keeps_widths(recipe, point)):
+                return "generated"
+            return str(how)
 
-    return {
-        f"generator.grouping.{part}": tune.sample_from(partial(origin, number))
-        for number, part in enumerate(chosen)
-    }
+        return of
+
+    def own(given: Recipe) -> str:
+        found = [(part, getattr(given.generator.grouping, part)) for part in chosen]
+        other = [f"{part} {how}" for part, how in found if how != "generated"]
+        return " and ".join(other) or "generated"
+
+    derived = {f"generator.grouping.{part}": origin(part) for part in chosen}
+    return Space({_CHOICE: ("generated", *others)}, derived, {_CHOICE: own})
 
 
 def keeps_widths(recipe: Recipe, point: Mapping[str, Any]) -> bool:
     """Whether all widths of the point's student are its teacher's."""
-    shape = {key: value for key, value in point.items() if key.startswith("students.")}
-    teacher, student = recipe.teacher_model, overridden(recipe, shape).student_model
-    widths = [
-        (getattr(model, stack).d_model, getattr(model, stack).feed_forward)
-        for model in (teacher, student)
-        for stack in ("encoder", "decoder")
-    ]
-    return widths[:2] == widths[2:]
+    student = recipe.students[recipe.student]
+    for stack in ("encoder", "decoder"):
+        teacher, given = getattr(recipe.teacher.shape, stack), getattr(student, stack)
+        for key in ("d_model", "feed_forward"):
+            whole = getattr(teacher, key)
+            own = getattr(given, key) or whole
+            if point.get(f"students.{recipe.student}.{stack}.{key}", own) != whole:
+                return False
+    return True

@@ -1,11 +1,9 @@
 """Commands that compare many runs: the ladder and the sweep."""
 
-import json
-import shlex
+import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pipelines.commands.options import (
     AsJson,
@@ -82,8 +80,10 @@ def ladder(
 
 @app.command(
     epilog=examples(
-        "wd sweep quickstart --trials 4",
-        "wd sweep quickstart --space student_shape --space grouping --trials 16 --updates 500",
+        "wd sweep quickstart --max-trials 6",
+        "wd sweep multi30k corpus.dir=DIR search.min_speed_up=2.5 --max-trials 24 --updates 200",
+        "wd sweep quickstart --space joint --max-trials 16 --time-budget 90",
+        "wd sweep quickstart --space mine.yaml search.algorithm=grid",
     )
 )
 def sweep(
@@ -92,11 +92,17 @@ def sweep(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            help="student_shape, grouping, parts or optimization; repeatable. "
-            "Default: the first two."
+            help="student_shape, grouping, parts, optimization, joint (all of them), or FILE.yaml "
+            "with a space of your own; repeatable. Default: the first two."
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Different points to try.")] = 8,
+    max_trials: Annotated[
+        int | None,
+        typer.Option("--max-trials", "--trials", min=1, help="Trials in all: search.max_trials."),
+    ] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(min=0.01, help="Minutes to search: search.time_budget.")
+    ] = None,
     updates: Annotated[
         int | None, typer.Option(min=1, help="Updates of each phase, instead of the recipe's.")
     ] = None,
@@ -106,21 +112,30 @@ def sweep(
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Search students by validation BLEU; teacher and pseudo-data are shared."""
-    from pipelines.studies import sweep as sweeping
+    """Search students for quality and speed, under the recipe's limits (section `search`).
 
-    result = sweeping.sweep(
-        read_recipe(recipe, overrides or ()),
-        space or ["student_shape", "grouping"],
-        trials=trials,
-        updates=updates,
-        concurrent=concurrent,
-        seed=seed,
+    The recipe as it is and its other students are tried first. Teacher and pseudo-data are shared.
+    A killed sweep goes on with the same command; more trials add to a finished one.
+    """
+    from pipelines.studies import sweep as sweeping
+    from pipelines.studies.sweep_request import Request
+    from wd.config import overridden
+
+    given = [recipe, *(overrides or ())]
+    spaces = space or ["student_shape", "grouping"]
+    options = {"search.max_trials": max_trials, "search.time_budget": time_budget}
+    chosen = {key: value for key, value in options.items() if value is not None}
+    made, folder = sweeping.sweep(
+        overridden(read_recipe(recipe, overrides or ()), chosen),
+        Request(
+            spaces=spaces,
+            updates=updates,
+            concurrent=concurrent,
+            seed=seed,
+            command=["wd", "run", *given],
+            swept=["wd", *sys.argv[1:]],
+        ),
     )
     if as_json:
-        return print_json(result)
-    Console().print(sweeping.table(result))
-    best = result["best"]
-    changes = [f"{key}={json.dumps(value)}" for key, value in best["overrides"].items()]
-    again = shlex.join(["wd", "run", recipe, *(overrides or ()), *changes])
-    print(f"best: {best['key']}, {best['metrics']['bleu']:.2f} BLEU. To make it: {again}")
+        return print_json({**made.model_dump(mode="json"), "report": str(folder / "report.html")})
+    sweeping.show(made, folder)

@@ -62,6 +62,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "registry": ("registry",),
     "tracking": (),
     "tracking.uri": ("registry",),
+    "search": (),
     "ray": (),
 }
 """Key or section -> the artifacts that it changes; the longest that a key lies in counts."""
@@ -112,6 +113,12 @@ VALUES: dict[str, Any] = {
     "evaluation_cpus": 2,
     "batch_tokens": 100,
     "workers": 3,
+    "objectives": ["chrf"],
+    "search.rank_by": "megabytes",
+    "time_budget": 5.0,
+    **dict.fromkeys(("max_parameters", "max_megabytes", "max_milliseconds"), 10**9),
+    **dict.fromkeys(("min_sentences_per_second", "min_speed_up"), 0.5),
+    **dict.fromkeys(("search.min_bleu", "min_chrf"), 10.0),
 }
 """Another value, by a key's last names; numbers, switches and choices have one by themselves."""
 

@@ -1,12 +1,19 @@
+import json
 import random
 from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipelines.studies.sweep_points import Points
 from tune_spaces import SPACES, search_space
-from tune_spaces.grouping import composition
-from wd.config import Recipe, overridden, validated
-from wd.distributed.points import Point, draw
+from tune_spaces.grouping import composition, even, share_of
+from wd.config import ModelConfig, Recipe, overridden, validated
+from wd.distributed.points import Candidate, draw, grid
 from wd.errors import ConfigError
 from wd.generator.choices import generable_classes
 from wd.generator.grouping import subset_sizes
@@ -22,6 +29,16 @@ PLAIN = {
 }
 
 
+class Untimed:
+    """Speeds that nobody measures: of a shape, what its layers suggest."""
+
+    def student(self, model: ModelConfig) -> dict[str, float]:
+        return {"speed_up": 4.0 / model.decoder.layers, "milliseconds": 1.0}
+
+    def teacher(self) -> dict[str, float]:
+        return {"speed_up": 1.0, "milliseconds": 1.0}
+
+
 def recipe(tied: str = "none", **changes: object) -> Recipe:
     shape = {**PLAIN["teacher"]["shape"], "tied_embeddings": tied}
     students = {"tiny": {"decoder": {"layers": 2}, "encoder": {"layers": 3}}}
@@ -29,6 +46,7 @@ def recipe(tied: str = "none", **changes: object) -> Recipe:
     return validated(Recipe, tree, "test")
 
 
+TWO = {"tiny": {"decoder": {"layers": 1, "d_model": 12}}, "small": {"decoder": {"layers": 2}}}
 CASES = {
     "plain": recipe(),
     "one table": recipe("all"),
@@ -44,97 +62,169 @@ CASES = {
         teacher={"shape": {"encoder": STACK | {"layers": 3}, "decoder": STACK | {"layers": 1}}},
         students={"tiny": {"decoder": {"d_model": 12}}},
     ),
+    "two students": recipe(students=TWO),
 }
 
 
-def points(base: Recipe, names: list[str], count: int) -> list[Point]:
-    return draw(search_space(base, names, seed=3), count, seed=3)
+def candidates(base: Recipe, names: list[str], count: int) -> list[Candidate]:
+    """Return what random choices of a space make, refused ones among them."""
+    space = search_space(base, names)
+    points = Points(base, space, Untimed())  # type: ignore[arg-type]
+    return [points.candidate(values) for values in islice(draw(space.parameters, 3), count)]
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("names", [["student_shape"], ["grouping"], ["parts"], list(SPACES)])
-def test_every_point_is_a_student_that_can_be_generated(case: str, names: list[str]) -> None:
+@pytest.mark.parametrize("names", [["student_shape"], ["grouping"], ["parts"], ["joint"]])
+def test_every_point_that_is_tried_can_be_generated(case: str, names: list[str]) -> None:
     base = CASES[case]
-    drawn = points(base, names, 200)
+    drawn = [one for one in candidates(base, names, 250) if not one.refused]
     assert drawn
-    for number, point in enumerate(drawn):
-        changed = overridden(base, point)
+    for number, one in enumerate(drawn):
+        changed = overridden(base, one.point)
         teacher, student = changed.teacher_model, changed.student_model
         assert teacher == base.teacher_model
         for stack in ("encoder", "decoder"):
-            given = getattr(changed.generator.grouping, f"{stack}_subsets")
-            sizes = subset_sizes(stack, teacher, student, given)
-            assert sum(sizes) == getattr(teacher, stack).layers
-            assert len(sizes) == getattr(student, stack).layers
-            assert min(sizes) > 0
-        if number % 20 == 0:  # the whole check is slow
+            ours, theirs = getattr(student, stack), getattr(teacher, stack)
+            assert ours.layers <= theirs.layers
+            assert ours.d_model <= theirs.d_model
+            sizes = getattr(changed.generator.grouping, f"{stack}_subsets")
+            sizes = subset_sizes(stack, teacher, student, sizes)
+            assert sum(sizes) == theirs.layers
+            assert len(sizes) == ours.layers
+        if number % 20 == 0:  # the whole check is slow, and each candidate has passed it
             assert generable_classes(teacher, student, changed.generator.grouping)
 
 
+@pytest.mark.parametrize("names", [["student_shape"], ["grouping"], ["joint"]])
+def test_all_points_of_a_shipped_space_are_possible(names: list[str]) -> None:
+    drawn = candidates(CASES["two students"], names, 1500)
+    impossible = [one for one in drawn if one.refused and "the same student" not in one.refused]
+    assert not impossible
+
+
 def test_at_most_one_part_is_not_generated_and_copied_where_all_widths_are_kept() -> None:
-    drawn = points(CASES["plain"], ["parts", "student_shape"], 300)
+    drawn = candidates(CASES["plain"], ["parts", "student_shape"], 400)
     keys = [f"generator.grouping.{part}" for part in ("norms", "biases", "embeddings")]
-    others = [[key for key in keys if point[key] != "generated"] for point in drawn]
-    assert {tuple(found) for found in others} == {(), *((key,) for key in keys)}
-    copied = [point for point in drawn if "copied" in [point[key] for key in keys]]
-    assert copied
-    for point in copied:
-        changed = overridden(CASES["plain"], point)
-        assert generable_classes(
-            changed.teacher_model, changed.student_model, changed.generator.grouping
-        )
+    points = [one.point for one in drawn if not one.refused]
+    others = {tuple(key for key in keys if point[key] != "generated") for point in points}
+    assert others == {(), *((key,) for key in keys)}
 
 
 def test_shapes_vary_and_never_exceed_the_teacher() -> None:
-    base = CASES["one table"]
-    decoders = [
-        overridden(base, point).student_model.decoder
-        for point in points(base, ["student_shape"], 200)
+    tried = [
+        one for one in candidates(CASES["one table"], ["student_shape"], 600) if not one.refused
     ]
-    assert {decoder.layers for decoder in decoders} == {1, 2, 3}
-    assert {decoder.d_model for decoder in decoders} == {4, 8, 12, 16, 20, 24}
-    assert {decoder.feed_forward for decoder in decoders} == {8, 16, 32}
+    shapes = [overridden(CASES["one table"], one.point).student_model for one in tried]
+    assert {shape.decoder.layers for shape in shapes} == {1, 2, 3, 4}
+    assert {shape.encoder.layers for shape in shapes} == {2, 3, 4}
+    assert {shape.decoder.feed_forward for shape in shapes} == {8, 16, 32}
+    assert len({shape.decoder.heads for shape in shapes}) > 1
+    assert len({shape.encoder.d_model for shape in shapes}) > 1
 
 
-def test_subsets_follow_the_sampled_depth() -> None:
-    drawn = points(CASES["plain"], ["grouping", "student_shape"], 100)
-    for point in drawn:
-        subsets = point["generator.grouping.decoder_subsets"]
-        assert len(subsets) == point["students.tiny.decoder.layers"]
-        assert sum(subsets) == STACK["layers"]
-    assert {tuple(p["generator.grouping.encoder_subsets"]) for p in drawn} == {
-        (2, 1, 1),
-        (1, 2, 1),
-        (1, 1, 2),
+def test_named_students_are_points_of_the_space_and_come_first() -> None:
+    base = CASES["two students"]
+    space = search_space(base, ["student_shape", "grouping"])
+    points = Points(base, space, Untimed())  # type: ignore[arg-type]
+    first, second = points.given()
+    assert (first.point, second.point) == ({}, {"student": "small"})
+    assert first.kept
+    assert second.kept
+    assert not first.refused
+    assert not second.refused
+    for one in (first, second):
+        assert one.values is not None
+        again = overridden(base, space.point(one.values)).student_model
+        assert again == overridden(base, one.point).student_model
+    assert first.values["students.tiny.decoder.layers"] == 1
+    assert second.values["students.tiny.decoder.layers"] == 2
+
+
+def test_the_same_student_by_another_way_is_refused() -> None:
+    base = CASES["two students"]
+    space = search_space(base, ["student_shape"])
+    points = Points(base, space, Untimed())  # type: ignore[arg-type]
+    first = points.given()[0]
+    assert first.values is not None
+    assert "the same student" in points.candidate(first.values).refused
+
+
+def test_limits_refuse_before_training_and_are_counted() -> None:
+    base = overridden(CASES["plain"], {"search.min_speed_up": 3.0})
+    space = search_space(base, ["student_shape"])
+    points = Points(base, space, Untimed())  # type: ignore[arg-type]
+    for values in islice(draw(space.parameters, 1), 100):
+        one = points.candidate(values)
+        if not one.refused:
+            assert one.figures["speed_up"] >= 3.0
+    assert points.refusals["search.min_speed_up 3"] > 0
+
+
+def test_without_a_point_the_rule_that_refuses_most_is_told() -> None:
+    base = overridden(CASES["plain"], {"search.max_parameters": 10})
+    space = search_space(base, ["student_shape"])
+    points = Points(base, space, Untimed())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"by search\.max_parameters 10 \(the smallest there is"):
+        points.probe(draw(space.parameters, 1))
+
+
+def test_a_space_of_impossible_points_names_their_rule(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("students.tiny.decoder.d_model: [13, 17]\nstudent: [tiny]\n")
+    base = overridden(CASES["plain"], {"search.max_parameters": 6000})
+    space = search_space(base, [str(file)])
+    points = Points(base, space, Untimed())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="heads must divide d_model"):
+        points.probe(grid(space.parameters, 1))
+
+
+def test_draws_and_grids_are_the_same_again() -> None:
+    space = search_space(CASES["plain"], ["joint"])
+    for make in (draw, grid):
+        once = [json.dumps(one) for one in islice(make(space.parameters, 5), 50)]
+        assert once == [json.dumps(one) for one in islice(make(space.parameters, 5), 50)]
+        assert len(set(once)) == 50
+
+
+def test_a_grid_holds_every_choice_once() -> None:
+    parameters: dict[str, Any] = {"a": (1, 2, 3), "b": ("x", "y")}
+    assert Counter(json.dumps(one) for one in grid(parameters, 1)) == {
+        json.dumps({"a": a, "b": b}): 1 for a in (1, 2, 3) for b in "xy"
     }
-
-
-def test_points_are_distinct_and_the_same_again() -> None:
-    drawn = points(CASES["plain"], list(SPACES), 50)
-    assert len({str(point) for point in drawn}) == 50
-    assert drawn == points(CASES["plain"], list(SPACES), 50)
-
-
-def test_a_small_space_gives_all_it_has() -> None:
-    drawn = points(CASES["plain"], ["student_shape"], 200)
-    assert len(drawn) == 3 * 6 * 3
 
 
 def test_compositions_are_equally_likely() -> None:
     generator = random.Random(0)
-    seen = Counter(tuple(composition(5, 3, generator)) for _ in range(6000))
+    seen = Counter(tuple(composition(5, 3, generator.random())) for _ in range(6000))
     assert len(seen) == 6
     assert all(sum(parts) == 5 for parts in seen)
     assert all(800 < count < 1200 for count in seen.values())
 
 
+@given(st.integers(1, 30), st.data())
+def test_a_share_is_found_again_from_its_composition(total: int, data: st.DataObject) -> None:
+    parts = data.draw(st.integers(1, total))
+    share = data.draw(st.floats(0, 1))
+    sizes = composition(total, parts, share)
+    assert sum(sizes) == total
+    assert len(sizes) == parts
+    assert min(sizes) > 0
+    assert composition(total, parts, share_of(sizes)) == sizes
+    assert composition(total, parts, share_of(even(total, parts))) == even(total, parts)
+
+
 @pytest.mark.parametrize("names", [["student_shapes"], ["grouping", "groupin"], []])
 def test_an_unknown_space_names_what_there_is(names: list[str]) -> None:
-    with pytest.raises(ConfigError, match="student_shape, grouping, parts, optimization"):
-        search_space(CASES["plain"], names, seed=0)
+    with pytest.raises(ConfigError, match="student_shape, grouping, parts, optimization, joint"):
+        search_space(CASES["plain"], names)
+
+
+def test_joint_is_all_of_them() -> None:
+    joint = search_space(CASES["plain"], ["joint"])
+    assert joint.parameters == search_space(CASES["plain"], list(SPACES)).parameters
 
 
 def test_a_student_deeper_than_its_teacher_is_refused() -> None:
     deep = recipe(students={"tiny": {"decoder": {"layers": 9}}})
     with pytest.raises(ConfigError, match=r"students\.tiny\.decoder\.layers: 9.*only 4"):
-        search_space(deep, ["grouping"], seed=0)
+        search_space(deep, ["grouping"])

@@ -28,6 +28,13 @@ from wd.config.running import (
     RegistryConfig,
     TrackingConfig,
 )
+from wd.config.search import (
+    QUALITIES,
+    SMALLER_IS_BETTER,
+    Objective,
+    SearchConfig,
+    broken_limits,
+)
 from wd.config.shapes import (
     Config,
     ModelConfig,
@@ -36,6 +43,7 @@ from wd.config.shapes import (
     StackShape,
     StudentShape,
 )
+from wd.config.space import Domain, Range, read_space
 from wd.config.training import ObjectiveConfig, TrainingConfig
 
 __all__ = [
@@ -44,11 +52,14 @@ __all__ = [
     "HALF_PRECISION",
     "MAX_POSITIONS",
     "NOT_TRACKED",
+    "QUALITIES",
+    "SMALLER_IS_BETTER",
     "SPECIAL_PIECES",
     "ChosenQuantization",
     "Config",
     "CorpusConfig",
     "DecodingConfig",
+    "Domain",
     "EvaluationConfig",
     "FilterConfig",
     "GateConfig",
@@ -58,12 +69,15 @@ __all__ = [
     "Method",
     "ModelConfig",
     "ModelShape",
+    "Objective",
     "ObjectiveConfig",
     "PseudoConfig",
     "Quantization",
+    "Range",
     "RayConfig",
     "Recipe",
     "RegistryConfig",
+    "SearchConfig",
     "ShardsConfig",
     "StackOverride",
     "StackShape",
@@ -72,8 +86,10 @@ __all__ = [
     "TokenizerConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "broken_limits",
     "load_recipe",
     "overridden",
     "parsed_overrides",
+    "read_space",
     "validated",
 ]

@@ -12,6 +12,7 @@ from wd.config.decoding import HALF_PRECISION, EvaluationConfig, PseudoConfig
 from wd.config.generation import GeneratorConfig
 from wd.config.names import Name
 from wd.config.running import RayConfig, RegistryConfig, TrackingConfig
+from wd.config.search import SearchConfig
 from wd.config.shapes import Config, ModelConfig, ModelShape, StackOverride, StudentShape
 from wd.config.training import (
     FineTuningConfig,
@@ -70,6 +71,7 @@ class Recipe(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
     registry: RegistryConfig = RegistryConfig()
+    search: SearchConfig = SearchConfig()
     ray: RayConfig = RayConfig()
 
     @model_validator(mode="after")

@@ -1,33 +1,45 @@
-"""Points of a search space: drawn without repetition, each with a name of its own."""
+"""Points of a search space: what a trial is started with, and the grid of them all."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
-from ray.tune.search.variant_generator import generate_variants
+
+from wd.config import Domain, Range
 
 Point = dict[str, Any]
 """Dotted recipe key -> value."""
-_MISSES = 500
-"""So many repetitions in a row mean that a space is exhausted."""
+Parameters = Mapping[str, Domain]
+"""What a sampler chooses: name -> values or a range; a point follows from a choice."""
+_MOST = 100_000
+"""Points of a grid that are ever looked at."""
 
 
-def draw(space: Mapping[str, Any], count: int, seed: int) -> list[Point]:
-    """Return up to `count` distinct points; fewer if the space seems to hold no more.
+@dataclass(frozen=True)
+class Candidate:
+    """A point that may become a trial."""
 
-    The same space and seed give the same points, and a larger count more of them.
-    """
-    generator = np.random.RandomState(seed)
-    points: dict[str, Point] = {}
-    misses = 0
-    while len(points) < count and misses < _MISSES:
-        _, point = next(generate_variants(dict(space), random_state=generator))
-        key = trial_key(point)
-        misses = misses + 1 if key in points else 0
-        points.setdefault(key, {name: _plain(value) for name, value in point.items()})
-    return list(points.values())
+    point: Point
+    name: str
+    """For people."""
+    values: Mapping[str, Any] | None = None
+    """The sampler's parameters that the point follows from; None: it is none of the space."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What is known of it before it trains."""
+    refused: str = ""
+    """Why it may not be trained."""
+    kept: bool = False
+    """Whether it is never stopped early."""
+
+    @property
+    def key(self) -> str:
+        """The trial's key."""
+        return trial_key(self.point)
 
 
 def trial_key(point: Mapping[str, Any]) -> str:
@@ -36,6 +48,50 @@ def trial_key(point: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def grid(parameters: Parameters, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield every choice once, in random order; of a very large grid a random part."""
+    axes = [
+        domain.grid() if isinstance(domain, Range) else domain for domain in parameters.values()
+    ]
+    total = prod(len(axis) for axis in axes)
+    for number in _shuffled(total, random.Random(seed)):
+        choice = {}
+        for name, axis in zip(parameters, axes, strict=True):
+            number, place = divmod(number, len(axis))
+            choice[name] = axis[place]
+        yield choice
+
+
+def draw(parameters: Parameters, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield independent random choices without end."""
+    generator = random.Random(seed)
+    while True:
+        yield {name: _drawn(domain, generator) for name, domain in parameters.items()}
+
+
+def _shuffled(total: int, generator: random.Random) -> Iterator[int]:
+    if total <= _MOST:
+        yield from generator.sample(range(total), total)
+        return
+    seen: set[int] = set()
+    while len(seen) < _MOST:
+        number = generator.randrange(total)
+        if number not in seen:
+            seen.add(number)
+            yield number
+
+
+def _drawn(domain: Domain, generator: random.Random) -> Any:
+    if not isinstance(domain, Range):
+        return generator.choice(domain)
+    if domain.step:
+        return generator.choice(domain.grid())
+    number = domain.at(generator.random())
+    return round(number) if domain.is_whole else number
+
+
 def _plain(value: Any) -> Any:
     """Return a NumPy scalar as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} has no JSON")

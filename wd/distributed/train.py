@@ -6,7 +6,7 @@ import platform
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +22,9 @@ from wd.training.reporter import OnValidation
 from wd.training.run import run_job
 from wd.training.world import World
 
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
 SHARE = (
     "put root on a file system that all nodes share; if it is an object store's address, set "
     "XDG_CACHE_HOME to such a folder on all of them"
@@ -35,7 +38,7 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
     """Carry out a job; with `config.workers` 0 in this process, else through Ray Train.
 
     A job whose folder holds checkpoints goes on from them; a finished one is not run again.
-    `on_validation` is called in this process only without workers. Raises the workers'
+    `on_validation` is called in this process, with workers in a thread of it. Raises the workers'
     UserError, UserError when workers are lost more than `config.max_failures` times, and
     ClusterError if the cluster has no room for them and will have none. After
     Ctrl-C or SIGTERM it saves and raises Interrupted, a KeyboardInterrupt.
@@ -44,7 +47,7 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
         return done
     check_share(job.config, max(config.workers, 1))
     if config.workers:
-        _fit_on_workers(job, config)
+        _fit_on_workers(job, config, on_validation)
     else:
         _fit_here(job, config, on_validation or _ignore)
     done = result_of(job)
@@ -63,11 +66,11 @@ def _fit_here(job: TrainingJob, config: RayConfig, on_validation: OnValidation) 
         )
 
 
-def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
+def _fit_on_workers(
+    job: TrainingJob, config: RayConfig, on_validation: OnValidation | None
+) -> None:
     ensure_ray(config)
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
+    from wd.distributed.hearing import heard
     from wd.distributed.waiting import Waiting
 
     gpu = gpu_on_cluster(config)
@@ -75,7 +78,37 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
     least = config.min_workers or config.workers
     await_room(Want(config.cpus_per_worker, gpus, "ray.cpus_per_worker", least), job.name)
     want = Want(config.cpus_per_worker, gpus, "ray.cpus_per_worker", config.workers)
-    trainer = TorchTrainer(
+    _failure_note(job).unlink(missing_ok=True)
+    try:
+        with heard(on_validation) as callbacks, noted(_stop_note(job)):
+            waiting = Waiting(want, job.name, config.max_failures)
+            trainer = _trainer(job, config, want, [waiting, *callbacks])
+            outcome = beside(trainer.fit).return_value or {}
+    except Exception as error:
+        if type(error).__name__ not in (
+            "TrainingFailedError",
+            "WorkerGroupError",
+            "ControllerError",
+        ):
+            raise
+        raise errors.UserError(f"training the {job.name} failed on its workers: {error}") from error
+    finally:
+        _failure_note(job).unlink(missing_ok=True)
+    if outcome.get("kind") == Interrupted.__name__:
+        raise Interrupted
+    if "kind" in outcome:
+        raise errors.from_data(outcome)
+
+
+def _trainer(
+    job: TrainingJob, config: RayConfig, want: Want, callbacks: list[Any]
+) -> "TorchTrainer":
+    """Return what trains a job on workers that are each as `want` says."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    gpu = want.gpus > 0
+    return TorchTrainer(
         _work,
         train_loop_config={"job": job, "threads": config.threads, "gpu": gpu},
         scaling_config=ScalingConfig(
@@ -93,27 +126,9 @@ def _fit_on_workers(job: TrainingJob, config: RayConfig) -> None:
             failure_config=FailureConfig(
                 max_failures=config.max_failures, controller_failure_limit=-1
             ),
-            callbacks=[Waiting(want, job.name, config.max_failures)],
+            callbacks=callbacks,
         ),
     )
-    _failure_note(job).unlink(missing_ok=True)
-    try:
-        with noted(_stop_note(job)):
-            outcome = beside(trainer.fit).return_value or {}
-    except Exception as error:
-        if type(error).__name__ not in (
-            "TrainingFailedError",
-            "WorkerGroupError",
-            "ControllerError",
-        ):
-            raise
-        raise errors.UserError(f"training the {job.name} failed on its workers: {error}") from error
-    finally:
-        _failure_note(job).unlink(missing_ok=True)
-    if outcome.get("kind") == Interrupted.__name__:
-        raise Interrupted
-    if "kind" in outcome:
-        raise errors.from_data(outcome)
 
 
 def _work(settings: dict[str, Any]) -> dict[str, str]:

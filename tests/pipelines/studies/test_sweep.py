@@ -1,5 +1,11 @@
 import io
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,16 +15,28 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.commands import cli
-from pipelines.studies.sweep import sweep, table, with_updates
-from wd.config import Recipe, TrainingConfig, overridden
+from pipelines.studies.sweep import sweep
+from pipelines.studies.sweep_board import Board, line, live_table
+from pipelines.studies.sweep_request import Request
+from pipelines.studies.sweep_trial import with_updates
+from wd.config import Recipe, SearchConfig, overridden
+from wd.config.training import FineTuningConfig
+from wd.distributed.points import Candidate
+from wd.distributed.records import TrialEnd
 from wd.errors import ConfigError
 
 RECIPE = Recipe(
     name="r",
     source_language="en",
     target_language="de",
-    fine_tuning=TrainingConfig(updates=1000, warmup_updates=100, validate_every=50),
+    fine_tuning=FineTuningConfig(updates=1000, warmup_updates=100, validate_every=50),
 )
+STACK = {"layers": 2, "d_model": 32, "heads": 4, "feed_forward": 64}
+STUDENTS = {
+    "tiny": {"decoder": {"layers": 1, "d_model": 16, "feed_forward": 32}},
+    "small": {"decoder": {"layers": 1}},
+}
+SHAPE = {"encoder": STACK, "decoder": STACK, "norm": "pre"}
 
 
 def test_fewer_updates_scale_warm_up_and_validation_along() -> None:
@@ -31,73 +49,154 @@ def test_fewer_updates_scale_warm_up_and_validation_along() -> None:
     assert with_updates(RECIPE, None) == RECIPE
 
 
+def test_a_point_holds_for_the_recipes_own_updates() -> None:
+    point = {"fine_tuning.warmup_updates": 300}
+    assert with_updates(overridden(RECIPE, point), 100).fine_tuning.warmup_updates == 30
+
+
 @pytest.mark.parametrize(
     ("changes", "spaces", "message"),
     [
         ({"fine_tuning.bleu_sentences": 0}, ["student_shape"], "bleu_sentences"),
         ({}, ["student_shap"], "did you mean student_shape"),
         ({"generator.grouping.norms": "copied"}, ["optimization"], "cannot be copied"),
+        ({"search.max_parameters": 10}, ["joint"], "refused are .* by search.max_parameters 10"),
+        ({}, ["none.yaml"], "none.yaml: no such file"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_any_work(
-    tmp_path, changes: dict[str, Any], spaces: list[str], message: str
+    tmp_path: Path, changes: dict[str, Any], spaces: list[str], message: str
 ) -> None:
     root = tmp_path / "root"
     recipe = overridden(RECIPE, {"root": str(root), **changes})
     with pytest.raises(ConfigError, match=message):
-        sweep(recipe, spaces, trials=2)
+        sweep(recipe, Request(spaces))
     assert not root.exists()
 
 
-def test_the_table_names_only_what_varies() -> None:
-    def trial(key: str, status: str, overrides: dict, metrics: dict) -> dict:
-        return {"key": key, "status": status, "overrides": overrides, "metrics": metrics}
+END = TrialEnd("k", {}, "running", {"bleu": 12.345, "speed_up": 2.0, "update": 7}, name="tiny")
 
-    same = {"generator.grouping.sharing": "class"}
-    trials = [
-        trial(
-            "aaaaaaaa",
-            "finished",
-            {**same, "generator.training.dropout": 0.1, "fine_tuning.dropout": 0.25, "x.layers": 2},
-            {"bleu": 12.345, "compression": 0.5},
-        ),
-        trial(
-            "bbbbbbbb",
-            "failed",
-            {**same, "generator.training.dropout": 0.2, "fine_tuning.dropout": 0.5, "x.layers": 1},
-            {},
-        ),
-    ]
+
+def test_a_log_gets_lines_and_a_terminal_one_table() -> None:
+    refused = Candidate({}, "huge", refused="search.max_parameters 10: it has 20")
+    for is_terminal in (False, True):
+        out = io.StringIO()
+        console = Console(file=out, force_terminal=is_terminal, width=100)
+        with Board(console, SearchConfig(), [refused]) as board:
+            board.show(END)
+        assert "trial huge: not tried: search.max_parameters 10: it has 20" in out.getvalue()
+        assert ("trial tiny: running, update 7, bleu 12.3" in out.getvalue()) is not is_terminal
+    assert line(SearchConfig(), END) == "trial tiny: running, update 7, bleu 12.35, speed_up 2"
     out = io.StringIO()
-    Console(file=out, width=110).print(table({"trials": trials, "best": trials[0]}))
-    shown = out.getvalue()
-    assert "12.35" in shown
-    assert "training.dropout 0.1, fine_tuning.dropout 0.25, layers 2" in shown
-    assert "sharing" not in shown
+    Console(file=out, width=100).print(live_table(SearchConfig(max_trials=9), [END]))
+    assert "1 running of 9" in out.getvalue()
+    assert "12.35" in out.getvalue()
+
+
+def runs_of(root: Path) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    return list(client.search_runs([each.experiment_id for each in client.search_experiments()]))
+
+
+def below(runs: list[Any], parent: Any) -> list[Any]:
+    tag = "mlflow.parentRunId"
+    return [run for run in runs if run.data.tags.get(tag) == parent.info.run_id]
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
-def test_every_trial_is_tracked_and_its_artifacts_are_a_runs(
+def test_a_sweep_is_reported_and_its_commands_make_the_same_students(
     tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
-    from mlflow import MlflowClient
-
-    given, root = [str(write_recipe(tmp_path))], tmp_path / "root"
-    swept = CliRunner().invoke(cli.app, ["sweep", *given, "--trials", "2", "--json"])
+    path = write_recipe(tmp_path, teacher={"shape": SHAPE}, students=STUDENTS)
+    given, root = [str(path), "search.max_megabytes=0.2"], tmp_path / "root"
+    swept = CliRunner().invoke(cli.app, ["sweep", *given, "--max-trials", "3", "--json"])
     assert swept.exit_code == 0, swept.stderr
     told = json.loads(swept.stdout)
+    names = [trial["name"] for trial in told["trials"]]
+    assert {"tiny (the recipe)", "small"} < set(names)
+    assert len(names) == 3
     finished = [trial for trial in told["trials"] if trial["status"] == "finished"]
-    assert told["best"]["metrics"]["bleu"] == max(one["metrics"]["bleu"] for one in finished)
+    assert told["trials"][0]["metrics"]["bleu"] == max(o["metrics"]["bleu"] for o in finished)
+    assert all(trial["metrics"]["megabytes"] <= 0.2 for trial in told["trials"])
+    assert {score["name"] for score in told["scores"]} >= {"teacher", "winner"}
+    assert Path(told["report"]).is_file()
 
-    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
-    (parent,) = [run for run in runs if run.info.run_name.startswith("sweep")]
-    tag = "mlflow.parentRunId"
-    trials = [run for run in runs if run.data.tags.get(tag) == parent.info.run_id]
+    runs = runs_of(root)
+    (parent,) = [run for run in runs if run.info.run_name == "sweep student_shape grouping"]
+    trials = below(runs, parent)
+    assert {run.info.run_name for run in trials} == set(names)
+    assert {run.info.status for run in trials} == {"FINISHED"}
+    assert all(
+        {"generator", "student"} >= {one.info.run_name for one in below(runs, run)}
+        for run in trials
+    )
+    assert parent.data.tags["wd.best_trial"] == told["trials"][0]["key"]
+    # Every command makes the very student of its trial.
+    for trial in finished:
+        _, _, *arguments = shlex.split(trial["command"])
+        made = CliRunner().invoke(cli.app, ["student", *arguments, "--dry-run"])
+        assert "to do" not in made.stderr, made.stderr
+
+    # Nothing is left to do: the same again is told from records.
+    again = CliRunner().invoke(cli.app, ["sweep", *given, "--max-trials", "3", "--json"])
+    assert json.loads(again.stdout)["trials"] == told["trials"]
+    assert "running" not in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_trials_on_workers_report_and_give_their_resources_back(
+    tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    import ray
+    from ray.util import placement_group_table
+
+    path = write_recipe(tmp_path, teacher={"shape": SHAPE}, students=STUDENTS)
+    options = ["search.workers_per_trial=1", "ray.cpus_per_worker=0.5", "search.objectives=[bleu]"]
+    swept = CliRunner().invoke(
+        cli.app, ["sweep", str(path), *options, "--max-trials", "2", "--json"]
+    )
+    assert swept.exit_code == 0, swept.stderr
+    trials = json.loads(swept.stdout.splitlines()[-1])["trials"]  # Ray may warn before it
     assert len(trials) == 2
-    assert all("bleu" in run.data.metrics and run.data.params for run in trials)
-    best = told["best"]["overrides"]
-    again = [f"{key}={json.dumps(value)}" for key, value in best.items()]
-    made = CliRunner().invoke(cli.app, ["student", *given, *again, "--dry-run"])
-    assert "to do" not in made.stderr, made.stderr
+    assert all(len(trial["curve"]) > 1 for trial in trials if trial["status"] == "finished")
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != 2.0 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    left = [one for one in placement_group_table().values() if one["state"] != "REMOVED"]
+    assert (ray.available_resources()["CPU"], left) == (2.0, [])
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_and_repeats_nothing(
+    tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    path = write_recipe(tmp_path, teacher={"shape": SHAPE}, students=STUDENTS)
+    command = [sys.executable, "-m", "pipelines", "sweep", str(path), "--max-trials", "4"]
+    command += ["--concurrent", "1", "search.objectives=[bleu]"]
+    records = tmp_path / "root" / ".work" / "sweep"
+
+    def ended() -> dict[str, str]:
+        found = [json.loads(file.read_text()) for file in records.glob("*/*.json")]
+        return {one["key"]: one for one in found if one["status"] in ("finished", "stopped")}
+
+    log = (tmp_path / "log").open("w")
+    first = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not ended() and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    before = ended()
+    assert 0 < len(before) < 4, (tmp_path / "log").read_text()
+
+    again = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=400)
+    assert again.returncode == 0, again.stderr
+    after = ended()
+    assert len(after) == 4
+    assert {key: after[key] for key in before} == before
+    for end in before.values():
+        assert f"trial {end['name']}: running" not in again.stderr

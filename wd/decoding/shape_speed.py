@@ -1,0 +1,120 @@
+"""How fast a shape decodes: measured with untrained weights, at a fixed output length.
+
+Training changes what is said and not how long a step takes, so a shape has its speed before any.
+"""
+
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import ctranslate2
+import torch
+
+from wd.config import Config, DecodingConfig, ModelConfig
+from wd.data.schema import BOS, EOS, PAD, UNK
+from wd.decoding.convert import write_ctranslate2
+from wd.decoding.device import chosen_device
+from wd.machine import usable_cpus
+from wd.model.transformer import Transformer
+
+_SENTENCES = 64
+"""Decoded together."""
+_LENGTH = 24
+"""Pieces of every source and of every translation."""
+_REPEATS = 5
+
+
+class ShapeSpeed(Config):
+    """Medians over the repeats."""
+
+    seconds: float
+    """Of decoding all sentences together."""
+    sentences_per_second: float
+    milliseconds: float
+    """Of decoding one sentence alone."""
+
+
+def shape_speeds(
+    models: Mapping[str, ModelConfig], settings: DecodingConfig, *, device: str = "cpu"
+) -> dict[str, ShapeSpeed]:
+    """Return the speeds of untrained models, which take turns so that a load meets all alike.
+
+    `settings` gives the beam and the quantization; `device` is cpu, cuda or auto. All the process's
+    CPUs are used. Raises ConfigError for a device or quantization that this machine does not have.
+    """
+    device = chosen_device(device)
+    decoders = {name: _decoder(model, settings, device) for name, model in models.items()}
+    together: dict[str, list[float]] = {name: [] for name in models}
+    alone: dict[str, list[float]] = {name: [] for name in models}
+    for repeat in range(_REPEATS + 1):
+        for name, decode in decoders.items():
+            seconds = decode(_SENTENCES), decode(1)
+            if repeat:  # the first one warms up
+                together[name].append(seconds[0])
+                alone[name].append(seconds[1])
+    return {
+        name: ShapeSpeed(
+            seconds=median(together[name]),
+            sentences_per_second=_SENTENCES / median(together[name]),
+            milliseconds=1000 * median(alone[name]),
+        )
+        for name in models
+    }
+
+
+def _decoder(config: ModelConfig, settings: DecodingConfig, device: str) -> Callable[[int], float]:
+    """Return a function from a number of sentences to the seconds that decoding them takes."""
+    chosen = settings.on(device)
+    assert chosen.quantization != "auto"
+    threads = 1 if device == "cuda" else usable_cpus()
+    torch_state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    state = Transformer(config).state_dict()
+    torch.random.set_rng_state(torch_state)
+    with tempfile.TemporaryDirectory(prefix="wd-speed-") as folder:
+        write_ctranslate2(
+            Path(folder),
+            config,
+            state,
+            source_pieces=_pieces(config.source_vocabulary),
+            target_pieces=_pieces(config.target_vocabulary),
+            quantization=chosen.quantization,
+        )
+        engine = ctranslate2.Translator(
+            folder,
+            device=device,
+            compute_type=chosen.quantization,
+            inter_threads=threads,
+            intra_threads=1,
+        )
+    sources = _sources(config.source_vocabulary)
+
+    def decode(count: int) -> float:
+        started = perf_counter()
+        engine.translate_batch(
+            sources[:count],
+            beam_size=chosen.beam_size,
+            min_decoding_length=_LENGTH,
+            max_decoding_length=_LENGTH,
+            max_batch_size=-(-count // threads),
+        )
+        return perf_counter() - started
+
+    return decode
+
+
+def _pieces(size: int) -> list[str]:
+    special = {PAD: "<pad>", UNK: "<unk>", BOS: "<s>", EOS: "</s>"}
+    return [special.get(number, f"piece{number}") for number in range(size)]
+
+
+def _sources(size: int) -> Sequence[list[str]]:
+    pieces, draw = _pieces(size), random.Random(0)
+    least = min(4, size - 1)
+    return [
+        [*(pieces[draw.randrange(least, size)] for _ in range(_LENGTH - 1)), pieces[EOS]]
+        for _ in range(_SENTENCES)
+    ]
