@@ -29,6 +29,10 @@ class TrackingError(UserError):
     """A tracking server or database that cannot be used."""
 
 
+class ServerAwayError(TrackingError):
+    """A tracking server that does not answer now, or not as it should; later it may."""
+
+
 class RegistryError(UserError):
     """A registered model, version or alias that does not exist or cannot be used."""
 

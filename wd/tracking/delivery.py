@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wd.errors import TrackingError
+from wd.errors import ServerAwayError, TrackingError
 from wd.tracking.finding import end_running, find, resume_or_create
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ _MAX_PARAMS, _MAX_METRICS = 100, 1000
 """MLflow's limits: entries of one batch."""
 _MAY_PASS = (401, 403, 408, 429)
 """Answers that another time may be others: credentials that ran out, too many requests."""
-
-
-class ServerAwayError(TrackingError):
-    """The server does not answer now, or not as it should; later it may."""
 
 
 @dataclass(frozen=True)

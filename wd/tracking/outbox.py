@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from wd.errors import TrackingError
+from wd.errors import ServerAwayError, TrackingError
 from wd.files import whole
-from wd.tracking.delivery import Delivery, Entry, ServerAwayError
+from wd.tracking.delivery import Delivery, Entry
 from wd.tracking.finding import PARENT_TAG, digest
 
 if TYPE_CHECKING:
