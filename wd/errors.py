@@ -75,8 +75,10 @@ def to_data(error: UserError) -> dict[str, str]:
 
 def from_data(data: Mapping[str, str]) -> UserError:
     """Return the error that `to_data` has told, of the same class."""
-    kinds = {kind.__name__: kind for kind in UserError.__subclasses__()}
-    return kinds.get(data["kind"], UserError)(data["message"])
+    kind = globals().get(data["kind"])
+    if isinstance(kind, type) and issubclass(kind, UserError):
+        return kind(data["message"])
+    return UserError(data["message"])
 
 
 def unknown(what: str, name: str, known: Iterable[str], *, below: str = "") -> str:
