@@ -116,7 +116,8 @@ VALUES: dict[str, Any] = {
     "objectives": ["chrf"],
     "search.rank_by": "megabytes",
     "time_budget": 5.0,
-    **dict.fromkeys(("max_parameters", "max_megabytes", "max_milliseconds"), 10**9),
+    "max_parameters": 10**9,
+    **dict.fromkeys(("max_megabytes", "max_milliseconds"), 10**6),
     **dict.fromkeys(("min_sentences_per_second", "min_speed_up"), 0.5),
     **dict.fromkeys(("search.min_bleu", "min_chrf"), 10.0),
 }
