@@ -9,8 +9,8 @@ from torch.func import functional_call
 from wd.config import GeneratorConfig, ModelConfig
 from wd.generator.choices import MapKeys, choice, generable_classes, has_learned_gate, is_linear
 from wd.generator.grouping import WeightClass
-from wd.generator.layer_map import mix_layers
-from wd.generator.maps import MapSet, layer_map
+from wd.generator.maps import MapSet, StepMaps, layer_map
+from wd.generator.products import mix_layers
 from wd.generator.threads import one_thread
 from wd.generator.together import Together
 from wd.generator.transform import Direct, Elementwise, Gated, Transformation
@@ -50,17 +50,18 @@ class ParameterGenerator(nn.Module):
         self.maps = MapSet(self.classes, instances, teacher, student, config)
         choices = {each.name: choice(each, config.grouping) for each in self.classes}
         fresh = Transformer(student).state_dict() if "fresh" in choices.values() else {}
+        maps = self.maps.by_key()
         self.parts = nn.ModuleDict()
         for each in self.classes:
             part: nn.Module
             if choices[each.name] == "generated":
-                part = self._generated(each, instances[each.name], config)
+                part = self._generated(each, instances[each.name], maps, config)
             elif choices[each.name] == "copied":  # from the layers that those mapped start from
                 part = Direct(mix_layers(layer_map(each, config)(), instances[each.name]))
             else:
                 part = Direct([fresh[name] for name in each.student])
             self.parts[each.key] = part
-        self._together = Together(self.classes, self.parts.values(), self.maps.by_key())
+        self._together = Together(self.classes, self.parts.values(), maps)
 
     def materialize(self, looked_up: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return the student's weights, named as in its state dict; differentiable.
@@ -103,9 +104,9 @@ class ParameterGenerator(nn.Module):
         return {each.name: part for each, part in parts if isinstance(part, Gated | Elementwise)}
 
     def _generated(
-        self, each: WeightClass, instances: Tensor, config: GeneratorConfig
+        self, each: WeightClass, instances: Tensor, maps: StepMaps, config: GeneratorConfig
     ) -> nn.Module:
-        keys, maps, start = self.maps.keys[each.name], self.maps.by_key(), config.initialisation
+        keys, start = self.maps.keys[each.name], config.initialisation
         if is_linear(each, config.grouping):
             return Transformation(instances, keys, maps)
         learned_gate = has_learned_gate(each, config.grouping)

@@ -101,11 +101,6 @@ def _places(
     return places.to(device)
 
 
-def mix_layers(mixing: Tensor, instances: Tensor) -> Tensor:
-    """Return teacher instances [L, ...] mixed by [S, L] into [S, ...], in one plain product."""
-    return (mixing @ instances.flatten(1)).unflatten(1, instances.shape[1:])
-
-
 def _mix(size: int, start: str, subset: int, subsets: int) -> nn.Parameter:
     if start == "mean":
         return nn.Parameter(torch.full((size,), 1 / size))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wd.generator.choices import MapKeys
 from wd.generator.maps import Maps
+from wd.generator.products import mix_layers, product
 
 Role = Literal["output", "input"]
 
@@ -51,11 +52,6 @@ def _through(t: Tensor, keys: Sequence[MapKeys], maps: Maps, role: Role) -> Tens
     return (_inputs_through if role == "input" else _outputs_through)(t, _stacked(found))
 
 
-def mix_layers(mixing_NSL: Tensor, t_NLOI: Tensor) -> Tensor:
-    """Return teacher instances mixed into [N, S, O, I]."""
-    return _product(mixing_NSL, t_NLOI.flatten(2)).unflatten(2, t_NLOI.shape[2:])
-
-
 def _inputs_through(t_NSRA: Tensor, maps_NCAa: Tensor) -> Tensor:
     """Map the last axis, to [N, S, R, a].
 
@@ -65,7 +61,7 @@ def _inputs_through(t_NSRA: Tensor, maps_NCAa: Tensor) -> Tensor:
     subsets = t_NSRA.shape[1]
     if maps_NCAa.shape[1] > 1:
         return (t_NSRA.flatten(0, 1) @ maps_NCAa.flatten(0, 1)).unflatten(0, (-1, subsets))
-    return _product(t_NSRA.flatten(1, 2), maps_NCAa.squeeze(1)).unflatten(1, (subsets, -1))
+    return product(t_NSRA.flatten(1, 2), maps_NCAa.squeeze(1)).unflatten(1, (subsets, -1))
 
 
 def _outputs_through(t_NSAR: Tensor, maps_NCAa: Tensor) -> Tensor:
@@ -81,15 +77,8 @@ def _outputs_through(t_NSAR: Tensor, maps_NCAa: Tensor) -> Tensor:
     if len(beside) > 1:  # so the maps' gradients lie in memory as the maps do
         made = torch.bmm(beside.transpose(1, 2), maps_NCAa.squeeze(1)).transpose(1, 2)
     else:
-        made = _product(maps_NCAa.squeeze(1).transpose(1, 2), beside)
+        made = product(maps_NCAa.squeeze(1).transpose(1, 2), beside)
     return made.unflatten(2, (subsets, -1)).transpose(1, 2)
-
-
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    """Multiply N pairs of matrices; a single pair's gradients need no copies."""
-    if len(one) > 1:
-        return torch.bmm(one, other)
-    return (one.squeeze(0) @ other.squeeze(0)).unsqueeze(0)
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:

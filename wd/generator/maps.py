@@ -1,7 +1,7 @@
 """All maps of a generator, each held once, whichever classes share it."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,9 @@ from wd.config import GeneratorConfig, ModelConfig
 from wd.generator.choices import map_keys
 from wd.generator.grouping import WeightClass
 from wd.generator.initialisation import WidthStart
-from wd.generator.layer_map import LayerMap, mix_layers, mixing_matrices
-from wd.model.paths import product_dtype, takes_gpu_path
-
-Key = TypeVar("Key", bound=Hashable)
+from wd.generator.layer_map import LayerMap, mixing_matrices
+from wd.generator.products import mix_layers
+from wd.model.rounding import rounded
 
 
 class Maps(NamedTuple):
@@ -32,21 +31,6 @@ class StepMaps(NamedTuple):
     """As products under autocast take them."""
     exact: Maps
     """In their own precision."""
-
-
-def rounded(tensors: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
-    """Return float32 tensors as products take them; on a GPU in one operation for all of them."""
-    if not tensors:
-        return {}
-    one = next(iter(tensors.values()))
-    dtype = product_dtype(one)
-    if dtype == one.dtype or not takes_gpu_path(one):
-        return {key: each.to(dtype) for key, each in tensors.items()}
-    beside = torch.cat([each.flatten() for each in tensors.values()]).to(dtype)
-    parts = beside.split([each.numel() for each in tensors.values()])
-    return {
-        key: part.view(each.shape) for (key, each), part in zip(tensors.items(), parts, strict=True)
-    }
 
 
 class MapSet(nn.Module):

@@ -11,9 +11,9 @@ from wd.config import TrainingConfig
 from wd.data.batches import Batch
 from wd.generator.generator import ParameterGenerator
 from wd.model.paths import takes_gpu_path
+from wd.model.rounding import multiplied, rounded
 from wd.model.transformer import Transformer
 from wd.training.objective import Objective
-from wd.training.rounding import multiplied, rounded
 from wd.training.trainee import Trainee
 from wd.training.world import World
 
@@ -83,10 +83,9 @@ class GeneratorTrainee(Trainee):
 
     def _rounded(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights as products take them, where rounding all at once pays."""
-        kind = self._device.type
-        if not (torch.is_autocast_enabled(kind) and takes_gpu_path(next(iter(weights.values())))):
+        if not takes_gpu_path(next(iter(weights.values()))):
             return weights
-        return rounded(weights, self._multiplied, torch.get_autocast_dtype(kind))
+        return weights | rounded({name: weights[name] for name in self._multiplied})
 
     def _run(self, weights: dict[str, Tensor], *inputs: Tensor) -> Tensor:
         return functional_call(self._student, weights, inputs)

@@ -1,12 +1,16 @@
 """Weights rounded once, before the products that take them, instead of one by one in each."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+
+from wd.model.paths import product_dtype, takes_gpu_path
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def multiplied(model: nn.Module) -> list[str]:
@@ -19,13 +23,15 @@ def multiplied(model: nn.Module) -> list[str]:
     ]
 
 
-def rounded(
-    weights: Mapping[str, Tensor], names: Iterable[str], dtype: torch.dtype
-) -> dict[str, Tensor]:
-    """Return weights of which those named are in `dtype`; on a GPU that is one operation."""
-    chosen = [name for name in names if name in weights]
-    made = _Rounded.apply(dtype, *(weights[name] for name in chosen))
-    return {**weights, **dict(zip(chosen, made, strict=True))}
+def rounded(tensors: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
+    """Return tensors as products under autocast take them; on a GPU that is one operation."""
+    if not tensors:
+        return {}
+    one = next(iter(tensors.values()))
+    dtype = product_dtype(one)
+    if dtype == one.dtype or not takes_gpu_path(one):
+        return {key: each.to(dtype) for key, each in tensors.items()}
+    return dict(zip(tensors, _Rounded.apply(dtype, *tensors.values()), strict=True))
 
 
 class _Rounded(Function):
