@@ -27,3 +27,8 @@ def test_measuring_leaves_the_random_numbers_alone() -> None:
     torch.manual_seed(3)
     shape_speeds({"small": model(1, 32)}, DecodingConfig())
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_measuring_leaves_torch_its_threads(two_threads: None) -> None:
+    shape_speeds({"small": model(1, 32)}, DecodingConfig())
+    assert torch.get_num_threads() == 2

@@ -1,26 +1,21 @@
 """The decoding engine: CTranslate2 behind lines of text."""
 
 import logging
-import tempfile
 import unicodedata
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, get_args
+from typing import Self
 
 import ctranslate2
 from torch import Tensor
 
-from wd.config import MAX_POSITIONS, ChosenQuantization, DecodingConfig, ModelConfig, Quantization
+from wd.config import MAX_POSITIONS, ChosenQuantization, DecodingConfig, ModelConfig
 from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
-from wd.decoding.convert import write_ctranslate2
-from wd.decoding.device import chosen_device
+from wd.decoding.loading import decoding_threads, loaded_engine
 from wd.decoding.out_of_memory import memory_explained
 from wd.decoding.overlap import overlapped
-from wd.errors import ConfigError
-from wd.machine import usable_cpus
 from wd.model.directory import load_model
 
 # Smaller batches than this waste time; fewer per thread leave threads idle at the end.
@@ -117,34 +112,16 @@ class Translator:
         threads: int = 0,
     ) -> Self:
         """Load a model that is in memory, say in the middle of its training; it is copied."""
-        device = chosen_device(device)
-        quantization = _checked_quantization(quantization, device)
-        # A GPU decodes one batch at a time; its threads would only compete for it.
-        threads = 1 if device == "cuda" else threads or usable_cpus()
-        with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
-            write_ctranslate2(
-                Path(folder),
-                config,
-                state,
-                source_pieces=tokenizer.source_pieces,
-                target_pieces=tokenizer.target_pieces,
-                quantization=quantization,
-            )
-            # Loading sets OpenMP's number of threads, by which torch goes too, in the thread that
-            # loads; training goes on in this one.
-            with ThreadPoolExecutor(1, "loading") as aside:
-                # One batch per thread beats one batch over all threads: models here are small.
-                loading = aside.submit(
-                    ctranslate2.Translator,
-                    folder,
-                    device=device,
-                    compute_type=quantization,
-                    inter_threads=threads,
-                    intra_threads=1,
-                )
-                with memory_explained(device):
-                    engine = loading.result()
-        return cls(config, engine, tokenizer, threads)
+        engine = loaded_engine(
+            config,
+            state,
+            source_pieces=tokenizer.source_pieces,
+            target_pieces=tokenizer.target_pieces,
+            quantization=quantization,
+            device=device,
+            threads=threads,
+        )
+        return cls(config, engine, tokenizer, decoding_threads(engine.device, threads))
 
     def translate(self, lines: Sequence[str], settings: DecodingConfig) -> list[Hypothesis]:
         """Translate each line; the result has the lines' order.
@@ -235,14 +212,3 @@ class Translator:
         for index in too_long:
             ids[index] = [*ids[index][: MAX_POSITIONS - 1], EOS]
         return ids
-
-
-def _checked_quantization(quantization: ChosenQuantization, device: str) -> Quantization:
-    """Return what a device holds weights in; raises ConfigError if it cannot do what is asked."""
-    chosen = DecodingConfig(quantization=quantization).on(device).quantization
-    assert chosen != "auto"
-    supported = ctranslate2.get_supported_compute_types(device)
-    if chosen not in supported:
-        usable = ", ".join(sorted(supported & set(get_args(Quantization))))
-        raise ConfigError(f"quantization {chosen} does not run on {device}; use {usable}")
-    return chosen

@@ -4,20 +4,15 @@ Training changes what is said and not how long a step takes, so a shape has its 
 """
 
 import random
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-import ctranslate2
 import torch
 
 from wd.config import Config, DecodingConfig, ModelConfig
 from wd.data.schema import BOS, EOS, PAD, UNK
-from wd.decoding.convert import write_ctranslate2
-from wd.decoding.device import chosen_device
-from wd.machine import usable_cpus
+from wd.decoding.loading import decoding_threads, loaded_engine
 from wd.model.transformer import Transformer
 
 _SENTENCES = 64
@@ -45,7 +40,6 @@ def shape_speeds(
     `settings` gives the beam and the quantization; `device` is cpu, cuda or auto. All the process's
     CPUs are used. Raises ConfigError for a device or quantization that this machine does not have.
     """
-    device = chosen_device(device)
     decoders = {name: _decoder(model, settings, device) for name, model in models.items()}
     together: dict[str, list[float]] = {name: [] for name in models}
     alone: dict[str, list[float]] = {name: [] for name in models}
@@ -67,36 +61,25 @@ def shape_speeds(
 
 def _decoder(config: ModelConfig, settings: DecodingConfig, device: str) -> Callable[[int], float]:
     """Return a function from a number of sentences to the seconds that decoding them takes."""
-    chosen = settings.on(device)
-    assert chosen.quantization != "auto"
-    threads = 1 if device == "cuda" else usable_cpus()
-    torch_state = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    state = Transformer(config).state_dict()
-    torch.random.set_rng_state(torch_state)
-    with tempfile.TemporaryDirectory(prefix="wd-speed-") as folder:
-        write_ctranslate2(
-            Path(folder),
-            config,
-            state,
-            source_pieces=_pieces(config.source_vocabulary),
-            target_pieces=_pieces(config.target_vocabulary),
-            quantization=chosen.quantization,
-        )
-        engine = ctranslate2.Translator(
-            folder,
-            device=device,
-            compute_type=chosen.quantization,
-            inter_threads=threads,
-            intra_threads=1,
-        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state = Transformer(config).state_dict()
+    engine = loaded_engine(
+        config,
+        state,
+        source_pieces=_pieces(config.source_vocabulary),
+        target_pieces=_pieces(config.target_vocabulary),
+        quantization=settings.quantization,
+        device=device,
+    )
+    threads = decoding_threads(engine.device, 0)
     sources = _sources(config.source_vocabulary)
 
     def decode(count: int) -> float:
         started = perf_counter()
         engine.translate_batch(
             sources[:count],
-            beam_size=chosen.beam_size,
+            beam_size=settings.beam_size,
             min_decoding_length=_LENGTH,
             max_decoding_length=_LENGTH,
             max_batch_size=-(-count // threads),
