@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.distributed.text_parts import visible, write_parts
 from wd.config import RayConfig
 from wd.distributed import here
 from wd.distributed.map import map_parts
@@ -45,18 +46,6 @@ class Suffix:
     def __call__(self, part: Path, out: Path) -> dict[str, Any]:
         out.write_text(part.read_text() + self._suffix)
         return {"number": Suffix.built}
-
-
-def write_parts(folder: Path, *texts: str) -> list[Path]:
-    folder.mkdir()
-    paths = [folder / f"part-{index}" for index in range(len(texts))]
-    for path, text in zip(paths, texts, strict=True):
-        path.write_text(text)
-    return paths
-
-
-def visible(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir() if path.name[0] != "."}
 
 
 def processes(log: Path) -> set[int]:

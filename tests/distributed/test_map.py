@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ray.exceptions import RayTaskError
 
+from tests.distributed.text_parts import visible, write_parts
 from wd.config import RayConfig
 from wd.distributed.map import map_parts
 from wd.errors import ClusterError, DataError, RegistryError
@@ -46,18 +47,6 @@ class Suffix:
             time.sleep(0.05)
         out.write_text(part.read_text() + self._suffix)
         return {"pid": os.getpid()}
-
-
-def write_parts(folder: Path, *texts: str) -> list[Path]:
-    folder.mkdir()
-    paths = [folder / f"part-{index}" for index in range(len(texts))]
-    for path, text in zip(paths, texts, strict=True):
-        path.write_text(text)
-    return paths
-
-
-def visible(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir() if path.name[0] != "."}
 
 
 def test_parts_keep_names_and_order_and_are_made_once(tmp_path: Path) -> None:

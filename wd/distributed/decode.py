@@ -8,8 +8,7 @@ from wd import errors
 from wd.config import RayConfig
 from wd.distributed.accelerator import decoding_device, gpu_on_cluster, gpu_share
 from wd.distributed.resources import TELL_SECONDS, Want, await_room, most_cpus, say_waiting
-from wd.distributed.runtime import ensure_ray
-from wd.errors import UserError
+from wd.distributed.runtime import ensure_ray, lost
 
 Result = TypeVar("Result", covariant=True)
 
@@ -62,11 +61,7 @@ def _in_actor(
             return told
         except ray.exceptions.RayActorError as error:
             if failures == most_failures:
-                first = str(error).splitlines()[0]
-                raise UserError(
-                    f"{who}: its process was lost {failures + 1} times "
-                    f"(ray.max_failures {most_failures}): {first}"
-                ) from error
+                raise lost(who, most_failures, error) from error
         finally:
             ray.kill(made)
     raise AssertionError

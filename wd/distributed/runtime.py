@@ -11,7 +11,7 @@ from typing import Any
 
 from wd.config import RayConfig
 from wd.distributed.settings import PACKAGES, RAY_SETTINGS
-from wd.errors import ClusterError
+from wd.errors import ClusterError, UserError
 from wd.installed import RAY, need
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +68,14 @@ def prepare_ray(config: RayConfig) -> None:
         os.environ.setdefault(name, value)
     if _address(config) is None and "ray" not in sys.modules:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def lost(who: str, most_failures: int, error: Exception) -> UserError:
+    """Return what to raise when somebody's process was lost once more than `ray.max_failures`."""
+    return UserError(
+        f"{who}: its process was lost {most_failures + 1} times (ray.max_failures "
+        f"{most_failures}): {str(error).splitlines()[0]}"
+    )
 
 
 def _address(config: RayConfig) -> str | None:

@@ -12,8 +12,7 @@ from wd.config import RayConfig
 from wd.distributed.accelerator import gpu_on_cluster, gpu_share
 from wd.distributed.interruption import noted
 from wd.distributed.resources import Want, await_room, room, scales, watched
-from wd.distributed.runtime import ensure_ray
-from wd.errors import UserError
+from wd.distributed.runtime import ensure_ray, lost
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -91,8 +90,4 @@ def _check(ended: "ObjectRef", name: str, config: RayConfig) -> None:
     except ray.exceptions.RayTaskError:
         raise
     except ray.exceptions.RayError as error:
-        first = str(error).splitlines()[0]
-        raise UserError(
-            f"{name}: its process was lost {config.max_failures + 1} times "
-            f"(ray.max_failures {config.max_failures}): {first}"
-        ) from error
+        raise lost(name, config.max_failures, error) from error
