@@ -233,7 +233,8 @@ def job(tmp_path: Path, held_out: HeldOut) -> Callable[..., TrainingJob]:
         start: dict[str, Any] = {"model": teacher}
         if phase == "generator":
             folder = tmp_path / "teacher"
-            save_model(folder, teacher, Transformer(teacher).state_dict(), held_out.tokenizer)
+            if not folder.exists():  # the same for every job of a test
+                save_model(folder, teacher, Transformer(teacher).state_dict(), held_out.tokenizer)
             shape = StudentShape(decoder=StackOverride(layers=1, d_model=8))
             start = {
                 "model": shape.of(teacher),

@@ -201,18 +201,17 @@ def _peak_megabytes() -> int:
     return round(int(status.partition("VmHWM:")[2].split()[0]) / 1e3)
 
 
-def make_trainee(recipe: Recipe, kind: str, world: World) -> Trainee:
-    """Return what trains: of `KINDS`, or the teacher."""
+def make_trainee(recipe: Recipe, kind: str, world: World, *, compiled: bool = False) -> Trainee:
+    """Return what trains: of `KINDS`, or the teacher; `compiled` stands for the recipe's key."""
     models = {
         "teacher": (recipe.teacher_model, recipe.teacher.training),
         "fine_tuning": (recipe.student_model, recipe.fine_tuning),
     }
+    model, config = models.get(kind, (recipe.student_model, recipe.generator.training))
+    config = config.model_copy(update={"compile": compiled})
+    objective = Objective(config.label_smoothing, compiled=compiled)
     if kind in models:
-        model, config = models[kind]
-        objective = Objective(config.label_smoothing)
         return ModelTrainee(Transformer(model, config.dropout), config, objective, world)
-    config = recipe.generator.training
-    objective = Objective(config.label_smoothing)
     weights = Transformer(recipe.teacher_model).state_dict()
     teacher, student = recipe.teacher_model, recipe.student_model
     generator = ParameterGenerator(teacher, student, weights, recipe.generator)

@@ -22,7 +22,7 @@ import torch
 from card.records import Options, Records, synchronize
 from phase_one import make_trainee
 from random_batches import read_batches, write_batches
-from wd.config import ModelConfig, Recipe, overridden
+from wd.config import ModelConfig, Recipe
 from wd.data.batches import Batch
 from wd.data.schema import PAD
 from wd.manifest import commit
@@ -126,8 +126,8 @@ def _updater(kind: str, options: Options, recipe: Recipe) -> Update:
     compiled = kind.endswith("compiled")
     if kind.startswith("Hugging"):
         return _hugging_face(recipe.teacher_model, options.device, compiled)
-    changed = overridden(recipe, {"teacher.training.compile": compiled})
-    return updater(make_trainee(changed, "teacher", World(device=torch.device(options.device))))
+    world = World(device=torch.device(options.device))
+    return updater(make_trainee(recipe, "teacher", world, compiled=compiled))
 
 
 def updater(trainee: Trainee) -> Update:
@@ -238,7 +238,7 @@ def _flops(model: ModelConfig, batch: Batch) -> float:
 
 
 def phase_one(records: Records, options: Options) -> None:
-    """Time phase 1 beside fine-tuning, as one worker of the recipe has them."""
+    """Time phase 1 beside fine-tuning, as one worker of the recipe has them; compiled if it may."""
     for model, student in PAIRS:
         recipe = options.recipe(MODELS[model], student=student)
         number = max(1, recipe.fine_tuning.batches_per_update // max(1, recipe.ray.workers))
@@ -257,7 +257,8 @@ def phase_one(records: Records, options: Options) -> None:
 
 def _phase(recipe: Recipe, kind: str, number: int, options: Options) -> dict[str, Any]:
     torch.manual_seed(1)
-    update = updater(make_trainee(recipe, kind, World(device=torch.device(options.device))))
+    world = World(device=torch.device(options.device))
+    update = updater(make_trainee(recipe, kind, world, compiled=options.compiled))
     model, tokens = recipe.student_model, recipe.shards.batch_tokens
     updates = list(random_updates(model, tokens, number, UPDATES, options.device))
     return timed(update, updates, options.device)
