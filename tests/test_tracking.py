@@ -299,6 +299,7 @@ def test_another_recipe_is_another_run_but_another_cluster_is_not(tmp_path: Path
 
     first = opened({})
     assert opened({"ray.workers": 2}) == first
+    assert opened({"search.min_speed_up": 2.5}) == first
     assert opened({"student": "small"}) != first
 
 
@@ -318,6 +319,19 @@ def test_interrupted_and_abandoned_runs_are_killed(tmp_path: Path) -> None:
             pass
         run.end_child("d", "KILLED")
         assert read(RECIPE, tmp_path, done).info.status == "FINISHED"
+
+
+def test_what_is_below_a_trial_that_was_stopped_is_finished(tmp_path: Path) -> None:
+    with open_tracker(RECIPE, tmp_path) as run:
+        with pytest.raises(SystemExit), run.child("trial", key="t") as trial:  # noqa: PT012
+            with trial.child("done", key="d") as done:
+                pass
+            with trial.child("generator", key="g") as phase:
+                raise SystemExit  # Tune lets go of its process
+        assert read(RECIPE, tmp_path, phase).info.status == "KILLED"
+        run.end_child("t", "FINISHED")
+        for each in (trial, phase, done):
+            assert read(RECIPE, tmp_path, each).info.status == "FINISHED"
 
 
 def test_another_process_writes_into_the_same_run(recipe: Recipe, tmp_path: Path) -> None:

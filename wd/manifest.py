@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
@@ -135,6 +138,14 @@ def commit() -> str | None:
         ).strip()
     except (OSError, CalledProcessError):
         return None
+
+
+def command_line() -> str:
+    """Return how this process was started, as its user would write it; without credentials."""
+    program = Path(sys.argv[0]).name
+    program = "python -m pipelines" if program == "__main__.py" else program
+    command = f"{program} {shlex.join(sys.argv[1:])}".rstrip()
+    return re.sub(r"://[^/@\s]+@", "://", command)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Compare teacher, KD student and WD student on the test set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
+from pipelines.stages.generator import generator
 from pipelines.stages.student import student
 from pipelines.stages.teacher import teacher
 from wd.artifacts import Artifact, Metrics
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from wd.evaluation.compare import TestSet
     from wd.evaluation.report import Report
 
-VERSION = 4
+VERSION = 5
 
 
 @asked_once
@@ -30,15 +31,18 @@ def evaluation(run: Run) -> Artifact:
     """
     recipe = run.recipe
     text = corpus(run)
-    models = {
-        "teacher": teacher(run),
-        "KD": student(run, "kd"),
-        "WD": student(run, "wd"),
+    trained = {
+        "teacher": (teacher(run),),
+        "KD": (student(run, "kd"),),
+        "WD": (generator(run), student(run, "wd")),
     }
+    models = {name: phases[-1] for name, phases in trained.items()}
 
     def build(work: Work) -> Metrics:
-        report = _evaluate(recipe, text, models, work.out)
-        for name in ("report.html", "report.json", "plots.svg"):
+        from wd.evaluation.report import FILES
+
+        report = _evaluate(recipe, text, trained, work.out)
+        for name in FILES:
             work.tracker.log_file(work.out / name)
         metrics = _metrics(report)
         if run.parent is None:  # the pipeline's own run shows what came out of it
@@ -89,21 +93,33 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _evaluate(recipe: Recipe, text: Artifact, models: dict[str, Artifact], out: Path) -> "Report":
+def _evaluate(
+    recipe: Recipe, text: Artifact, trained: Mapping[str, Sequence[Artifact]], out: Path
+) -> "Report":
+    """Translate with what each phase after phase of training ended in."""
     from wd.distributed.decode import translate_apart
     from wd.evaluation.compare import System, compare
+    from wd.evaluation.curves import joined
+    from wd.evaluation.origin import Origin
     from wd.evaluation.report import write_report
 
     work = partial(
         compare,
         [
-            System(name, model.path, model.name, model.metrics["published"])
-            for name, model in models.items()
+            System(
+                name,
+                model.path,
+                model.name,
+                model.metrics["published"],
+                joined(phase.metrics["history"] for phase in (*before, model)),
+            )
+            for name, (*before, model) in trained.items()
         ],
         test_set(recipe, text),
         recipe.evaluation,
         title=f"{recipe.name}, student {recipe.student}",
         baseline="KD",
+        origin=Origin.here(),
     )
     report, texts = translate_apart(work, recipe.ray, "evaluation")
     write_report(report, out)

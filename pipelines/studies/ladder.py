@@ -23,7 +23,7 @@ from wd.errors import ConfigError
 if TYPE_CHECKING:
     from wd.evaluation.ladder.figures import Ladder
 
-VERSION = 3
+VERSION = 4
 
 
 def ladder(
@@ -122,9 +122,10 @@ def _climb(
 ) -> "Ladder":
     from wd.distributed.decode import translate_apart
     from wd.evaluation.compare import System
-    from wd.evaluation.ladder.figures import joined
+    from wd.evaluation.curves import joined
     from wd.evaluation.ladder.report import write_ladder
     from wd.evaluation.ladder.scores import Entrant, climb
+    from wd.evaluation.origin import Origin
 
     entrants = [
         Entrant(
@@ -146,6 +147,7 @@ def _climb(
         test_set(recipe, text),
         recipe.evaluation,
         title=f"{recipe.name}, the ladder",
+        origin=Origin.here(),
         scratch=work.scratch,
     )
     scored, texts = translate_apart(climbing, recipe.ray, "ladder")

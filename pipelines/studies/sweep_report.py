@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import platform
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +18,6 @@ from pipelines.studies.sweep_speeds import ShapeSpeeds
 from pipelines.studies.sweep_trial import with_updates
 from wd.artifacts import Artifact, Metrics
 from wd.config import QUALITIES, Recipe, overridden
-from wd.machine import usable_cpus
-from wd.manifest import commit
 from wd.model.sizes import count_parameters, weight_bytes
 from wd.tracking import Tracker
 
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
     from wd.distributed.records import TrialEnd
     from wd.evaluation.sweep.figures import Score, Sweep, SweepTrial
 
-VERSION = 1
+VERSION = 2
 
 
 def make_report(
@@ -135,6 +131,7 @@ def _systems(run: Run, request: Request, trials: "Sequence[SweepTrial]") -> dict
 def _scores(run: Run, systems: Mapping[str, Artifact]) -> "list[Score]":
     from wd.distributed.decode import translate_apart
     from wd.evaluation.compare import System, compare
+    from wd.evaluation.origin import Origin
     from wd.evaluation.sweep.figures import Score
 
     work = partial(
@@ -146,6 +143,7 @@ def _scores(run: Run, systems: Mapping[str, Artifact]) -> "list[Score]":
         test_set(run.recipe, corpus(run)),
         run.recipe.evaluation,
         title=f"{run.recipe.name}, the sweep's winner",
+        origin=Origin.here(),
         baseline=list(systems)[-1] if len(systems) > 2 else "teacher",
     )
     report, _ = translate_apart(work, run.recipe.ray, "sweep")
@@ -169,6 +167,7 @@ def _sweep(
     trials: "Sequence[SweepTrial]",
     scores: "Sequence[Score]",
 ) -> "Sweep":
+    from wd.evaluation.origin import Origin
     from wd.evaluation.sweep.figures import Sweep
 
     short, search = with_updates(recipe, request.updates), recipe.search
@@ -177,10 +176,7 @@ def _sweep(
     model = recipe.teacher_model
     return Sweep(
         title=f"{recipe.name}: {len(trials)} students over {' '.join(request.spaces)}",
-        command=shlex.join(request.swept),
-        commit=commit() or "unknown",
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=f"{platform.node()}, {usable_cpus()} CPUs",
+        origin=Origin.here(shlex.join(request.swept)),
         updates=short.generator.training.updates + short.fine_tuning.updates,
         objectives=search.objectives,
         ranked_by=search.ranked_by,
@@ -234,7 +230,7 @@ def _track(tracker: Tracker, sweep: "Sweep") -> None:
         {
             "wd.best_trial": first.key,
             "wd.best_command": first.command,
-            "wd.command": sweep.command,
-            "wd.commit": sweep.commit,
+            "wd.command": sweep.origin.command,
+            "wd.commit": sweep.origin.commit,
         }
     )

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from wd.config import EvaluationConfig
 from wd.errors import ArtifactError
+from wd.evaluation.origin import Origin
 from wd.evaluation.quality import Quality
 from wd.evaluation.report import (
     Report,
     Row,
-    Sample,
     cells,
     page,
     plots,
@@ -20,7 +20,12 @@ from wd.evaluation.report import (
     table,
     write_report,
 )
+from wd.evaluation.samples import Sample
 from wd.evaluation.speed import Speed
+
+ORIGIN = Origin(
+    command="wd run quickstart", commit="abc", date="2026-01-01", machine="here, 2 CPUs"
+)
 
 
 def _row(name: str, parameters: int, bleu: float, p: float | None) -> Row:
@@ -47,6 +52,7 @@ def report() -> Report:
         decoding=EvaluationConfig(beam_size=4),
         device="cpu",
         threads=2,
+        origin=ORIGIN,
         reference="teacher",
         baseline="KD",
         rows=(
@@ -99,8 +105,21 @@ def test_page_holds_every_row_and_sample_escaped(report: Report) -> None:
     for row in report.rows:
         assert list(cells(row)) in parser.rows
         assert [row.name, row.artifact] in parser.rows
+    for name, told in report.origin.model_dump().items():
+        assert [name, told] in parser.rows
     assert ["source", "<b>bold & brave</b>"] in parser.rows
     assert "<b>bold" not in text
+
+
+def test_curves_are_those_of_the_students(report: Report) -> None:
+    heading = "Validation BLEU during training"
+    assert heading not in page(report)
+    curve = ((10, 1.0), (20, 3.0))
+    first, *students = (row.model_copy(update={"curve": curve}) for row in report.rows)
+    assert heading not in page(report.model_copy(update={"rows": (first, *report.rows[1:])}))
+    shown = page(report.model_copy(update={"rows": (first, *students)}))
+    assert heading in shown
+    assert shown.count("<svg") == 2
 
 
 def test_page_needs_nothing_from_elsewhere(report: Report) -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 from wd.config import EvaluationConfig
 from wd.decoding.engine import Translator
 from wd.decoding.faults import count_cut
+from wd.evaluation.curves import Curve
+from wd.evaluation.origin import Origin
 from wd.evaluation.quality import check_aligned, score
-from wd.evaluation.report import Report, Row, Sample
+from wd.evaluation.report import Report, Row
+from wd.evaluation.samples import samples
 from wd.evaluation.significance import p_value
 from wd.evaluation.speed import Speed, measure
+from wd.machine import described
 from wd.model.sizes import count_parameters
-
-SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class System:
     artifact: str
     published: str
     """Which of its training's weights these are."""
+    curve: Curve = ()
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,15 @@ def compare(
     *,
     title: str,
     baseline: str,
+    origin: Origin | None = None,
     device: str = "cpu",
     threads: int = 0,
 ) -> tuple[Report, dict[str, list[str]]]:
     """Return the report, and every system's translations.
 
     The first system is the one that compression and speed-up are relative to; `baseline` names
-    the one that differences in BLEU are tested against.
+    the one that differences in BLEU are tested against; `origin` says who asks
+    (default: this process).
     Raises DataError for an empty test set, ArtifactError for a folder that is no whole model.
     """
     check_aligned(test.sources, test.references)
@@ -76,10 +81,11 @@ def compare(
         decoding=config.on(first.device),
         device=first.device,
         threads=first.threads,
+        origin=(origin or Origin.here()).on(described()),
         reference=systems[0].name,
         baseline=baseline,
         rows=_rows(systems, test, texts, cuts, sizes, speeds, baseline),
-        samples=_samples(test, texts),
+        samples=samples(test.sources, test.references, texts),
     )
     return report, texts
 
@@ -100,6 +106,7 @@ def _rows(
             name=system.name,
             artifact=system.artifact,
             published=system.published,
+            curve=system.curve,
             quality=score(texts[system.name], test.references, language),
             parameters=sizes[system.name],
             compression=sizes[system.name] / sizes[reference],
@@ -111,17 +118,4 @@ def _rows(
             cut=cuts[system.name],
         )
         for system in systems
-    )
-
-
-def _samples(test: TestSet, texts: Mapping[str, Sequence[str]]) -> tuple[Sample, ...]:
-    """Take some lines, evenly spaced over the test set."""
-    step = max(1, len(test.sources) // SAMPLES)
-    return tuple(
-        Sample(
-            source=test.sources[index],
-            reference=test.references[index],
-            hypotheses={name: lines[index] for name, lines in texts.items()},
-        )
-        for index in list(range(0, len(test.sources), step))[:SAMPLES]
     )

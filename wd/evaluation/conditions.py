@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from wd.config import Config, EvaluationConfig
 from wd.errors import ArtifactError
+from wd.evaluation.origin import Origin
 
 
 class Conditions(Config):
@@ -19,6 +20,7 @@ class Conditions(Config):
     decoding: EvaluationConfig
     device: str
     threads: int
+    origin: Origin
 
     @property
     def heading(self) -> str:

@@ -25,13 +25,13 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A named curve and the band around it."""
+    """A named curve, perhaps with a band around it."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
-    low: Sequence[float]
-    high: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
 
 
 def scatter_svg(panels: Mapping[str, Sequence[Point]], vertical: str) -> str:
@@ -83,7 +83,8 @@ def lines_svg(panels: Mapping[str, Sequence[Line]], horizontal: str, vertical: s
                 axis.plot(
                     line.x, line.y, label=line.name, color=colour, marker=marker, markersize=4
                 )
-                axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, lw=0)
+                if line.low is not None and line.high is not None:
+                    axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.15, lw=0)
             axis.set_title(title)
             axis.set_xlabel(horizontal)
         return _svg(figure)

@@ -7,12 +7,15 @@ from rich.table import Table
 
 from wd.config import Config
 from wd.evaluation.conditions import Conditions
+from wd.evaluation.curves import Curve
 from wd.evaluation.page import render
-from wd.evaluation.plots import Point, scatter_svg
+from wd.evaluation.plots import Line, Point, lines_svg, scatter_svg
 from wd.evaluation.quality import Quality
+from wd.evaluation.samples import Sample
 from wd.evaluation.speed import Speed
 
 REPORT = "report.json"
+FILES = (REPORT, "report.html", "plots.svg")
 
 
 class Row(Config):
@@ -34,15 +37,8 @@ class Row(Config):
     """Of the BLEU difference to the baseline; None for the baseline itself."""
     cut: int = 0
     """Translations that reached `max_length` before their end."""
-
-
-class Sample(Config):
-    """One test sentence."""
-
-    source: str
-    reference: str
-    hypotheses: dict[str, str]
-    """System name -> its translation."""
+    curve: Curve = ()
+    """Of its training, both phases counted on."""
 
 
 class Report(Conditions):
@@ -114,6 +110,16 @@ def plots(report: Report) -> str:
     return scatter_svg(panels, vertical="BLEU")
 
 
+def curves(report: Report) -> str:
+    """Return the validation BLEU of the students' trainings as an SVG; empty if none is known."""
+    lines = [
+        Line(row.name, *map(tuple, zip(*row.curve, strict=True)))
+        for row in report.rows
+        if row.curve and row.name != report.reference
+    ]
+    return lines_svg({"": lines}, "updates", "validation BLEU") if lines else ""
+
+
 def page(report: Report) -> str:
     """Return the self-contained HTML page."""
     return render(
@@ -124,14 +130,16 @@ def page(report: Report) -> str:
         columns=COLUMNS,
         rows=[cells(row) for row in report.rows],
         plots=plots(report),
+        curves=curves(report),
+        origin=report.origin,
     )
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json`, `report.html` and `plots.svg`."""
-    (folder / REPORT).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(page(report), encoding="utf-8")
-    (folder / "plots.svg").write_text(plots(report), encoding="utf-8")
+    """Write `FILES`."""
+    texts = (report.model_dump_json(indent=2) + "\n", page(report), plots(report))
+    for name, text in zip(FILES, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def read_report(folder: Path) -> Report:

@@ -47,9 +47,12 @@ def resume_or_create(
 
 
 def end_running(client: "MlflowClient", experiment: str, run: Any, status: str) -> None:
-    """End a run, and those below it, if nobody has."""
+    """End a run, and those below it, if nobody has.
+
+    What is finished by being stopped on purpose, its process may have ended as killed.
+    """
     rule = f"tags.`{PARENT_TAG}` = '{run.info.run_id}'"
     for child in client.search_runs([experiment], rule):
         end_running(client, experiment, child, status)
-    if run.info.status == "RUNNING":
+    if run.info.status in ("RUNNING", "KILLED" if status == "FINISHED" else None):
         client.set_terminated(run.info.run_id, status)

@@ -4,10 +4,7 @@ import getpass
 import json
 import logging
 import os
-import re
-import shlex
 import socket
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +16,7 @@ from filelock import FileLock
 
 from wd.config import NOT_TRACKED, Recipe
 from wd.errors import TrackingError
-from wd.manifest import commit
+from wd.manifest import command_line, commit
 from wd.tracking.delivery import explained, reached
 from wd.tracking.finding import digest, resume_or_create
 from wd.tracking.moved import FILES, mend_moved_root
@@ -63,7 +60,8 @@ def open_tracker(recipe: Recipe, folder: Path) -> Iterator[Tracker]:
     if not is_tracked(recipe):
         yield NullTracker()
         return
-    settings = recipe.model_dump(mode="json", exclude={"ray", "root", "tracking"})
+    # What is searched for is a sweep's; the pipeline below which it stands is the same.
+    settings = recipe.model_dump(mode="json", exclude={"ray", "root", "search", "tracking"})
     key = json.dumps(settings, sort_keys=True)
     uri, artifacts = tracking_place(recipe, folder)
     check_reachable(uri)
@@ -104,12 +102,8 @@ def _name(recipe: Recipe, key: str) -> str:
 
 def _origin() -> dict[str, str]:
     """Return who started what, and of which commit, under the names that MLflow's pages show."""
-    program = Path(sys.argv[0]).name
-    program = "python -m pipelines" if program == "__main__.py" else program
-    command = f"{program} {shlex.join(sys.argv[1:])}".rstrip()
-    command = re.sub(r"://[^/@\s]+@", "://", command)  # credentials are nobody's business
     tags = {
-        "mlflow.source.name": command,
+        "mlflow.source.name": command_line(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": commit(),
         "wd.host": socket.gethostname(),

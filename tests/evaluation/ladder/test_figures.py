@@ -9,13 +9,13 @@ from rich.console import Console
 
 from wd.config import EvaluationConfig
 from wd.errors import ArtifactError
+from wd.evaluation.curves import joined
 from wd.evaluation.ladder.figures import (
     Ladder,
     Shape,
     Student,
     Teacher,
     band,
-    joined,
     rows_of,
     spread,
     updates_to,
@@ -31,7 +31,9 @@ from wd.evaluation.ladder.report import (
     tables,
     write_ladder,
 )
+from wd.evaluation.origin import Origin
 from wd.evaluation.quality import Quality
+from wd.evaluation.samples import Sample
 from wd.evaluation.speed import Speed
 
 SPEED = Speed(seconds=2.5, sentences_per_second=123.4, tokens_per_second=2345.6)
@@ -79,6 +81,7 @@ def ladder() -> Ladder:
             compression=parameters / 60e6,
             speed=SPEED,
             speed_up=60e6 / parameters,
+            samples=(Sample(source="a", reference="b", hypotheses={"kd": "<c>"}),),
         )
 
     return Ladder(
@@ -89,6 +92,7 @@ def ladder() -> Ladder:
         decoding=EvaluationConfig(beam_size=4),
         device="cpu",
         threads=2,
+        origin=Origin(command="wd ladder r", commit="abc", date="2026-01-01", machine="here"),
         seeds=(1, 2),
         timed="kd",
         teacher=Teacher(
@@ -174,9 +178,8 @@ def test_the_terminal_s_tables_fit_and_are_not_cut(ladder: Ladder) -> None:
         console.print(table)
     text = written.getvalue()
     assert "…" not in text
-    shapes = {shape.name: shape for shape in ladder.shapes}
     for row in ladder.rows:
-        shown = " ".join(cells(row, shapes[row.shape])[:-3]).split()
+        shown = " ".join(cells(row)).split()
         assert any(line.split() == shown for line in text.splitlines())
     assert "with the kd student of seed 1" in " ".join(text.split())
 
@@ -186,9 +189,11 @@ def test_the_page_holds_every_student_and_needs_nothing_from_elsewhere(ladder: L
     for student in ladder.students:
         assert f"<code>{student.artifact}</code>" in text
     for row in ladder.rows:
-        shape = next(shape for shape in ladder.shapes if shape.name == row.shape)
-        told = "".join(f"<td>{cell}</td>" for cell in (row.shape, *cells(row, shape)))
+        told = "".join(f"<td>{cell}</td>" for cell in cells(row))
         assert told.replace("+", "&#43;") in text.replace("+", "&#43;")
+    assert "&lt;c&gt;" in text
+    for told in ladder.origin.model_dump().values():
+        assert told in text
     assert text.count("<svg") == 2
     for reference in ("src=", "@import", "<link", "<script"):
         assert reference not in text

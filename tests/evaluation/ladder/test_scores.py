@@ -90,6 +90,12 @@ def test_students_are_scored_and_tested_against_their_own_seed(
             expected = p_value(lines, texts[f"student/kd-{student.seed}"], references, "de")
         assert student.p_value == expected
     assert ladder.teacher.quality == score(texts["teacher/t"], references, "de")
+    for sample in ladder.shapes[0].samples:
+        line = test_set.sources.index(sample.source)
+        assert sample.reference == references[line]
+        first = {"teacher": "teacher/t", "kd": "student/kd-1", "wd": "student/wd-1"}
+        expected = {name: texts[artifact][line] for name, artifact in first.items()}
+        assert sample.hypotheses == expected
     assert ladder.teacher.parameters == count_parameters(random_model().config)
     (shape,) = ladder.shapes
     assert shape.compression == shape.parameters / ladder.teacher.parameters < 1

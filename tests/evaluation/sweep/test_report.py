@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from wd.config import SearchConfig
+from wd.evaluation.origin import Origin
 from wd.evaluation.sweep.figures import Score, Sweep, SweepTrial, ranked
 from wd.evaluation.sweep.importance import importances
 from wd.evaluation.sweep.report import page, scores_table, table, write_sweep
@@ -67,10 +68,12 @@ def sweep() -> Sweep:
     done = [one for one in found if one.status == "finished"]
     return Sweep(
         title="r: 11 students over student_shape",
-        command="wd sweep r --max-trials 10",
-        commit="abc",
-        date="2026-01-01",
-        machine="here, 2 CPUs",
+        origin=Origin(
+            command="wd sweep r --max-trials 10",
+            commit="abc",
+            date="2026-01-01",
+            machine="here, 2 CPUs",
+        ),
         updates=20,
         objectives=config.objectives,
         ranked_by=config.ranked_by,
@@ -151,7 +154,7 @@ def test_pages_of_little_are_whole(sweep: Sweep) -> None:
 def test_files_are_read_again(sweep: Sweep, tmp_path: Path) -> None:
     write_sweep(sweep, tmp_path)
     assert Sweep.model_validate_json((tmp_path / "report.json").read_text()) == sweep
-    assert json.loads((tmp_path / "report.json").read_text())["commit"] == "abc"
+    assert json.loads((tmp_path / "report.json").read_text())["origin"]["commit"] == "abc"
     assert (tmp_path / "front.svg").read_text().startswith("<svg")
 
 

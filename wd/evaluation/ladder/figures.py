@@ -3,20 +3,19 @@
 Students' scores and validation curves in, one row per shape and rung out: nothing but arithmetic.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wd.config import Config
 from wd.evaluation.conditions import Conditions
+from wd.evaluation.curves import Curve
 from wd.evaluation.quality import Quality
+from wd.evaluation.samples import Sample
 from wd.evaluation.speed import Speed
 
 BASELINE = "kd"
 """The rung that differences, p-values and `updates_to_baseline` are relative to."""
-
-Curve = tuple[tuple[int, float], ...]
-"""(updates, validation BLEU), in the order of training."""
 
 
 class Spread(Config):
@@ -57,6 +56,8 @@ class Shape(Config):
     """Of one of them: the weights make no difference, but for the lengths of translations."""
     speed_up: float
     """The teacher's decoding time over this one's."""
+    samples: tuple[Sample, ...] = ()
+    """Translated by the teacher and by its students of the first seed."""
 
 
 class Teacher(Config):
@@ -109,18 +110,6 @@ class BandPoint(NamedTuple):
     mean: float
     low: float
     high: float
-
-
-def joined(phases: Iterable[Sequence[Mapping[str, Any]]]) -> Curve:
-    """Return the validation BLEU of successive phases; updates are counted on over them.
-
-    A phase is its validations' figures, `update` and `bleu` among them, the last one at its end.
-    """
-    curve: list[tuple[int, float]] = []
-    for history in phases:
-        done = curve[-1][0] if curve else 0
-        curve += [(done + figures["update"], figures["bleu"]) for figures in history]
-    return tuple(curve)
 
 
 def band(curves: Sequence[Curve]) -> list[BandPoint]:

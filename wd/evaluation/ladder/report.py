@@ -1,6 +1,5 @@
 """The ladder as JSON, as tables on the terminal, as plots and as a page."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -13,18 +12,13 @@ from wd.evaluation.report import shown_p_value
 
 LADDER = "ladder.json"
 FILES = (LADDER, "ladder.html", "curves.svg", "pareto.svg")
-COLUMNS = (
-    *("rung", "BLEU", "chrF", "vs teacher", "vs kd", "p", "updates", "to kd", "seconds"),
-    *("params", "compression", "speed-up"),
-)
-_OF_THE_SHAPE = 3
-"""So many columns, the last ones, are the same for all rungs of a shape."""
+COLUMNS = ("rung", "BLEU", "chrF", "vs teacher", "vs kd", "p", "updates", "to kd", "seconds")
 WIDTH = 100
 """So many characters the terminal's tables may take."""
 NOTHING = "–"
 
 
-def cells(row: Row, shape: Shape) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
     """Return a row's text, in the order of `COLUMNS`."""
     return (
         row.rung,
@@ -36,9 +30,6 @@ def cells(row: Row, shape: Shape) -> tuple[str, ...]:
         str(row.updates),
         NOTHING if row.updates_to_baseline is None else str(row.updates_to_baseline),
         f"{row.training_seconds:.0f}",
-        f"{shape.parameters / 1e6:.2f} M",
-        f"{shape.compression:.2f}",
-        f"{shape.speed_up:.2f}",
     )
 
 
@@ -50,9 +41,14 @@ def teacher_cells(ladder: Ladder) -> tuple[str, ...]:
         f"{teacher.quality.bleu:.2f}",
         f"{teacher.quality.chrf:.2f}",
         *[NOTHING] * 6,
-        f"{teacher.parameters / 1e6:.2f} M",
-        "1.00",
-        "1.00",
+    )
+
+
+def described(shape: Shape) -> str:
+    """Return what all students of a shape have in common."""
+    return (
+        f"{shape.name}: {shape.parameters / 1e6:.2f} M parameters, "
+        f"compression {shape.compression:.2f}, speed-up {shape.speed_up:.2f}"
     )
 
 
@@ -78,7 +74,7 @@ def curves(ladder: Ladder) -> str:
 
 def pareto(ladder: Ladder) -> str:
     """Return BLEU against speed-up and against parameters as one SVG."""
-    shapes, bleu = _shapes(ladder), ladder.teacher.quality.bleu
+    shapes, bleu = {one.name: one for one in ladder.shapes}, ladder.teacher.quality.bleu
     speeds, sizes = [], []
     for row in ladder.rows:
         shape = shapes[row.shape]
@@ -91,7 +87,6 @@ def pareto(ladder: Ladder) -> str:
 
 def page(ladder: Ladder) -> str:
     """Return the self-contained HTML page."""
-    shapes = _shapes(ladder)
     return render(
         "ladder.html",
         ladder=ladder,
@@ -99,10 +94,14 @@ def page(ladder: Ladder) -> str:
         caption=caption(ladder),
         columns=COLUMNS,
         teacher=teacher_cells(ladder),
-        rows=[(row.shape, cells(row, shapes[row.shape])) for row in ladder.rows],
+        shapes={
+            described(shape): [cells(row) for row in ladder.rows if row.shape == shape.name]
+            for shape in ladder.shapes
+        },
         p_value=shown_p_value,
         curves=curves(ladder),
         pareto=pareto(ladder),
+        origin=ladder.origin,
     )
 
 
@@ -133,24 +132,17 @@ def caption(ladder: Ladder) -> str:
 
 def _table(ladder: Ladder, shape: Shape) -> Table:
     shown = Table(
-        title=(
-            f"{shape.name}: {shape.parameters / 1e6:.2f} M parameters, "
-            f"compression {shape.compression:.2f}, speed-up {shape.speed_up:.2f}"
-        ),
+        title=described(shape),
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for column in COLUMNS[:-_OF_THE_SHAPE]:
+    for column in COLUMNS:
         shown.add_column(column, justify="left" if column == "rung" else "right", no_wrap=True)
-    shown.add_row(*teacher_cells(ladder)[:-_OF_THE_SHAPE])
+    shown.add_row(*teacher_cells(ladder))
     for row in ladder.rows:
         if row.shape == shape.name:
-            shown.add_row(*cells(row, shape)[:-_OF_THE_SHAPE])
+            shown.add_row(*cells(row))
     return shown
-
-
-def _shapes(ladder: Ladder) -> Mapping[str, Shape]:
-    return {shape.name: shape for shape in ladder.shapes}
 
 
 def _line(rung: str, curves: list[tuple[tuple[int, float], ...]]) -> Line:

@@ -13,11 +13,23 @@ from typing import Any
 from wd.config import EvaluationConfig
 from wd.decoding.engine import Translator
 from wd.evaluation.compare import System, TestSet
-from wd.evaluation.ladder.figures import BASELINE, Curve, Ladder, Shape, Student, Teacher, rows_of
+from wd.evaluation.curves import Curve
+from wd.evaluation.ladder.figures import (
+    BASELINE,
+    Ladder,
+    Shape,
+    Student,
+    Teacher,
+    rows_of,
+    rung_students,
+)
+from wd.evaluation.origin import Origin
 from wd.evaluation.quality import check_aligned, score
+from wd.evaluation.samples import Sample, samples
 from wd.evaluation.significance import p_value
 from wd.evaluation.speed import Speed, measure, translated
 from wd.files import whole
+from wd.machine import described
 from wd.model.sizes import count_parameters
 
 TIMED = "wd"
@@ -51,6 +63,7 @@ def climb(
     *,
     title: str,
     scratch: Path,
+    origin: Origin | None = None,
     device: str = "cpu",
     threads: int = 0,
 ) -> tuple[Ladder, Texts]:
@@ -86,6 +99,7 @@ def climb(
         decoding=config.on(measured["device"]),
         device=measured["device"],
         threads=measured["threads"],
+        origin=(origin or Origin.here()).on(measured["machine"]),
         seeds=tuple(dict.fromkeys(one.seed for one in entrants)),
         timed=timed,
         teacher=Teacher(
@@ -95,13 +109,25 @@ def climb(
             speed=speeds[teacher.artifact],
         ),
         shapes=tuple(
-            _shape(name, one.artifact, teacher.artifact, sizes, speeds)
+            _shape(name, one.artifact, teacher.artifact, sizes, speeds).model_copy(
+                update={"samples": _samples(name, teacher, students, texts, test)}
+            )
             for name, one in chosen.items()
         ),
         rows=rows_of(students, quality),
         students=students,
     )
     return ladder, texts
+
+
+def _samples(
+    shape: str, teacher: System, students: Sequence[Student], texts: Texts, test: TestSet
+) -> tuple[Sample, ...]:
+    systems = {"teacher": teacher.artifact}
+    for rung, same in rung_students(students, shape).items():
+        systems[rung] = same[0].artifact
+    lines = {name: texts[artifact] for name, artifact in systems.items()}
+    return samples(test.sources, test.references, lines)
 
 
 def _timed(entrants: Sequence[Entrant], rung: str) -> dict[str, Entrant]:
@@ -131,6 +157,7 @@ def _measure(
         "parameters": {name: count_parameters(one.config) for name, one in translators.items()},
         "device": first.device,
         "threads": first.threads,
+        "machine": described(),
     }
 
 

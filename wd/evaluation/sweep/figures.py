@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from wd.config import SMALLER_IS_BETTER, Config, SearchConfig, broken_limits
+from wd.evaluation.origin import Origin
 
 
 class SweepTrial(Config):
@@ -49,11 +50,7 @@ class Sweep(Config):
     """All that the page shows."""
 
     title: str
-    command: str
-    """What made the sweep."""
-    commit: str
-    date: str
-    machine: str
+    origin: Origin
     updates: int
     """Of a whole trial."""
     objectives: tuple[str, ...]

@@ -90,6 +90,7 @@ def page(sweep: Sweep) -> str:
         parallel=parallel_svg(sweep) if any(one.values for one in done) else "",
         importances=importances_svg(sweep) if any(sweep.importances.values()) else "",
         curves=curves_svg(sweep),
+        origin=sweep.origin,
     )
 
 
