@@ -60,13 +60,16 @@ TRAINING = {
     **{"updates": 8, "batches_per_update": 1, "learning_rate": 0.005, "warmup_updates": 4},
     **{"validate_every": 4, "bleu_sentences": 5},
 }
+ALONE = {"evaluation", "training", "test_benchmarks", "test_core_alone"}
+"""Slow tests of these start no cluster."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep slow tests in one of several processes: two clusters at a time would find each other."""
+    """Keep tests that start clusters in one of several processes: two would find each other."""
     for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group("slow"))
+        alone = ALONE & {part.removesuffix(".py") for part in item.path.parts}
+        if item.get_closest_marker("slow") and not alone:
+            item.add_marker(pytest.mark.xdist_group("clusters"))
 
 
 @pytest.fixture
