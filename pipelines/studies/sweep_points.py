@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.stages.student import check_possible
-from pipelines.studies.sweep_speeds import ShapeSpeeds
+from pipelines.studies.sweep_speeds import ShapeSpeeds, in_signs
 from wd.config import Recipe, broken_limits, overridden
 from wd.errors import ConfigError
 from wd.model.sizes import count_parameters, weight_bytes
@@ -94,7 +94,7 @@ class Points:
         if name:
             same = self._refused_as_same(changed, key)
             return Candidate(plain, name, values, figures, same, kept=True)
-        label = name or f"{key} {_shape(changed)}"
+        label = name or f"{key} {in_signs(changed.student_model)}"
         return Candidate(plain, label, values, figures, self._refused(changed, key, figures))
 
     def _figures(self, changed: Recipe, *, is_given: bool) -> dict[str, float]:
@@ -159,12 +159,3 @@ def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _dotted(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _shape(recipe: Recipe) -> str:
-    """Return a student's shape in a few signs: layers x width / feed-forward."""
-    model = recipe.student_model
-    return " ".join(
-        f"{name} {stack.layers}x{stack.d_model}/{stack.feed_forward}"
-        for name, stack in (("enc", model.encoder), ("dec", model.decoder))
-    )

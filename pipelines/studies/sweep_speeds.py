@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wd.config import HALF_PRECISION, EvaluationConfig, ModelConfig, Recipe
@@ -18,13 +18,14 @@ class ShapeSpeeds:
     to the teacher's, which is measured first and alone.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, folder: Path, say: Callable[[str], object]) -> None:
+        """Keep figures in a folder; `say` gets a line for each shape that had to be measured."""
         from wd.decoding.device import chosen_device
 
         self._teacher = recipe.teacher_model
         self._device = "cpu" if recipe.ray.gpu is False else chosen_device("auto")
         self._settings = _settings(recipe.evaluation, self._device)
-        self._folder = folder
+        self._folder, self._say = folder, say
         self._known: dict[str, dict[str, float]] = {}
 
     def teacher(self) -> dict[str, float]:
@@ -69,11 +70,20 @@ class ShapeSpeeds:
             }
         student = found["student"]
         speed_up = teacher.seconds / student.seconds
+        self._say(f"timed {in_signs(models['student'])}: {speed_up:.2f} x the teacher's speed")
         return {
             "sentences_per_second": reference["sentences_per_second"] * speed_up,
             "milliseconds": reference["milliseconds"] * student.milliseconds / teacher.milliseconds,
             "speed_up": speed_up,
         }
+
+
+def in_signs(model: ModelConfig) -> str:
+    """Return a shape in a few signs: layers x width / feed-forward."""
+    return " ".join(
+        f"{name} {stack.layers}x{stack.d_model}/{stack.feed_forward}"
+        for name, stack in (("enc", model.encoder), ("dec", model.decoder))
+    )
 
 
 def _settings(given: EvaluationConfig, device: str) -> EvaluationConfig:
