@@ -31,5 +31,10 @@ def recipe_path(recipe: str) -> Path:
 
 
 def read_recipe(recipe: str, overrides: Iterable[str] = ()) -> Recipe:
-    """Return the recipe of a shipped name or a path, with `key=value` overrides applied."""
-    return load_recipe(recipe_path(recipe), overrides)
+    """Return the recipe of a shipped name or a path, with `key=value` overrides applied.
+
+    What a `teacher.from` brings along is in it.
+    """
+    from pipelines.tools.brought import brought_along
+
+    return load_recipe(recipe_path(recipe), overrides, brought_along)

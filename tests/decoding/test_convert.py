@@ -71,7 +71,8 @@ def _decoded(
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize(
-    ("activation", "biases"), [("relu", True), ("gelu", True), ("relu", False)]
+    ("activation", "biases"),
+    [("relu", True), ("gelu", True), ("silu", True), ("relu", False)],
 )
 @pytest.mark.parametrize(
     ("tied", "narrow"),

@@ -28,6 +28,7 @@ class Config(BaseModel):
         strict=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
     @field_validator("*", mode="before")
@@ -65,6 +66,14 @@ class StackShape(Config):
         return self
 
 
+def _later(default: Any) -> Any:
+    """Return a field that is written only where it is not the default.
+
+    What models were written before it existed, and what most still are, keeps its bytes.
+    """
+    return Field(default=default, exclude_if=default.__eq__)
+
+
 class ModelShape(Config):
     """Everything about a model except its vocabularies."""
 
@@ -72,11 +81,21 @@ class ModelShape(Config):
     decoder: StackShape = StackShape()
     norm: Literal["pre", "post"] = "post"
     """Layer norm before each block (pre, with a final norm per stack) or after it (post)."""
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    """Between the feed-forward maps; `silu` is also called swish."""
     tied_embeddings: Literal["none", "decoder", "all"] = "none"
     """`none`: three tables; `decoder`: target embedding = output projection; `all`: one table."""
     biases: bool = True
-    """Whether linear maps have biases (the output projection never has one)."""
+    """Whether linear maps have biases; the output projection's is `output_bias`."""
+    output_bias: bool = _later(False)
+    """Whether a learned number per word is added to the logits."""
+    scale_embeddings: bool = _later(True)
+    """Whether a piece's embedding is multiplied by the square root of its width."""
+    positions: Literal["tensor2tensor", "paper"] = _later("tensor2tensor")
+    """The rates of the sinusoids that tell positions: from 1 to 1/10000, as tensor2tensor, fairseq
+    and Marian have them; or 10000^(-2i/width), as the Transformer's paper and Hugging Face do."""
+    first_position: Annotated[int, Field(ge=0, le=1000)] = _later(0)
+    """The number of a sentence's first position; fairseq counts from 2."""
 
     @model_validator(mode="after")
     def _one_table_needs_one_width(self) -> Self:
