@@ -172,12 +172,17 @@ def import_(
 
 
 @app.command(
-    epilog=examples("wd export models:/quickstart-tiny@champion student-int8 --quantization int8")
+    epilog=examples(
+        "wd export models:/quickstart-tiny@champion student-int8 --quantization int8",
+        "wd export student/quickstart-small-wd-0123456789ab student-hf --format hf",
+    )
 )
 def export(
     model: Model,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
-    form: Annotated[str, typer.Option("--format", help="ctranslate2.")] = "ctranslate2",
+    form: Annotated[
+        str, typer.Option("--format", help="ctranslate2, or hf: a MarianMTModel of transformers.")
+    ] = "ctranslate2",
     quantization: Quantized = "float32",
     root: Root = "artifacts",
 ) -> None:

@@ -9,9 +9,8 @@ from rich.table import Table
 from pipelines.tools.brought import brought
 from wd.artifacts import Identity
 from wd.config import ModelConfig, StackShape
-from wd.errors import ArtifactError
-from wd.files import whole
 from wd.interop.importing import CLOSE, import_model
+from wd.interop.new_folder import new_folder
 from wd.interop.source import VERSION
 from wd.manifest import commit, describe_files, packages, write_manifest
 
@@ -21,13 +20,9 @@ def import_to(model: str, out: Path, root: str = "artifacts") -> dict[str, Any]:
 
     Raises a UserError for a model that cannot be imported, and where `out` exists already.
     """
-    if out.exists():
-        raise ArtifactError(f"{out}: exists already; name a new folder or remove this one")
-    source = brought(model, root)
-    identity = Identity("teacher", out.name, VERSION, source.identity, {})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with whole(out) as partial:
-        partial.mkdir()
+    with new_folder(out) as partial:
+        source = brought(model, root)
+        identity = Identity("teacher", out.name, VERSION, source.identity, {})
         metrics = import_model(source, partial)
         manifest = {
             **identity.described,

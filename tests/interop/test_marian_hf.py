@@ -232,7 +232,7 @@ def test_damage_is_told(write: Write, tmp_path: Path) -> None:
     read(source_of(folder))
     (folder / "target.spm").unlink()
     with pytest.raises(ArtifactError, match=r"not a whole Hugging Face MarianMT model: no target"):
-        source_of(folder).identity
+        _ = source_of(folder).identity
 
 
 def test_the_identity_is_the_bytes(write: Write, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def sentencepiece_in_our_ids(path: Path, vocabulary: Vocabulary) -> bytes:
         for each in made.pieces
         if each.type not in _KINDS.values() and each.piece != UNLISTED
     }
-    lowest = min((each.score for each in known.values()), default=0.0) - 1
+    used = (each.score for each in known.values() if each.type != _Piece.UNUSED)
+    lowest = min(used, default=0.0) - 1
     ordered = [_Piece(piece=pieces[index], type=kind) for index, kind in sorted(_KINDS.items())]
     for piece in (*pieces[len(_KINDS) :], UNLISTED):
         unused = _Piece(piece=piece, type=_Piece.UNUSED, score=lowest)
