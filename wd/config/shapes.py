@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 MOST = 1_000_000_000
 """Of whatever is counted: more is a slip of the keyboard."""
@@ -66,14 +74,6 @@ class StackShape(Config):
         return self
 
 
-def _later(default: Any) -> Any:
-    """Return a field that is written only where it is not the default.
-
-    What models were written before it existed, and what most still are, keeps its bytes.
-    """
-    return Field(default=default, exclude_if=default.__eq__)
-
-
 class ModelShape(Config):
     """Everything about a model except its vocabularies."""
 
@@ -87,14 +87,14 @@ class ModelShape(Config):
     """`none`: three tables; `decoder`: target embedding = output projection; `all`: one table."""
     biases: bool = True
     """Whether linear maps have biases; the output projection's is `output_bias`."""
-    output_bias: bool = _later(False)
+    output_bias: bool = False
     """Whether a learned number per word is added to the logits."""
-    scale_embeddings: bool = _later(True)
+    scale_embeddings: bool = True
     """Whether a piece's embedding is multiplied by the square root of its width."""
-    positions: Literal["tensor2tensor", "paper"] = _later("tensor2tensor")
+    positions: Literal["tensor2tensor", "paper"] = "tensor2tensor"
     """The rates of the sinusoids that tell positions: from 1 to 1/10000, as tensor2tensor, fairseq
     and Marian have them; or 10000^(-2i/width), as the Transformer's paper and Hugging Face do."""
-    first_position: Annotated[int, Field(ge=0, le=1000)] = _later(0)
+    first_position: Annotated[int, Field(ge=0, le=1000)] = 0
     """The number of a sentence's first position; fairseq counts from 2."""
 
     @model_validator(mode="after")
@@ -106,6 +106,9 @@ class ModelShape(Config):
                 "use tied_embeddings: decoder"
             )
         return self
+
+
+_LATER = ("output_bias", "scale_embeddings", "positions", "first_position")
 
 
 class ModelConfig(ModelShape):
@@ -122,6 +125,15 @@ class ModelConfig(ModelShape):
                 f"{self.source_vocabulary} pieces and the target {self.target_vocabulary}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what shapes have not always had, where it is not used: bytes stay the same."""
+        tree: dict[str, Any] = handler(self)
+        for key in _LATER:
+            if tree.get(key) == type(self).model_fields[key].default:
+                del tree[key]
+        return tree
 
 
 class StackOverride(Config):
