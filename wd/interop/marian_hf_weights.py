@@ -1,8 +1,6 @@
 """The weights of a MarianMT model of Hugging Face's, in our names and ids."""
 
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +11,8 @@ from wd.interop.bart_names import bart_name
 from wd.interop.marian_hf import SOURCE_SPM, TARGET_SPM, MarianHf
 from wd.interop.teacher import Teacher
 from wd.interop.tensors import Tensors, in_our_order, words_bias
+from wd.interop.torch_files import state_dict
 from wd.interop.vocabulary import sentencepiece_in_our_ids
-from wd.model.directory import load_weights
 from wd.model.sizes import OUTPUT_BIAS, tensor_shapes
 from wd.model.transformer import position_table
 
@@ -29,7 +27,7 @@ def read(source: MarianHf) -> Teacher:
     """Return the model; raises ArtifactError for what is missing, damaged or left over."""
     config, (from_, to) = source.config, source.vocabularies
     path = source.weights
-    tensors = Tensors(stored(path), str(path))
+    tensors = Tensors(state_dict(path), str(path))
     weights = _tables(tensors, source)
     for name in tensor_shapes(config):
         if name.startswith(("encoder.", "decoder.")):
@@ -84,31 +82,3 @@ def _check_positions(tensors: Tensors, config: ModelConfig, path: Path) -> None:
                     f"{path}: {name} is not the sinusoids of MarianMTModel; learned positions "
                     "cannot be imported"
                 )
-
-
-def stored(path: Path) -> dict[str, Tensor]:
-    """Return what a safetensors or a torch file holds, without running code of its own.
-
-    Raises ArtifactError if it is damaged, or holds anything else than tensors.
-    """
-    if path.suffix == ".safetensors":
-        return load_weights(path)
-    loaded = without_code(path)
-    if not isinstance(loaded, dict) or not all(
-        isinstance(each, Tensor) for each in loaded.values()
-    ):
-        raise ArtifactError(f"{path}: not a state dict, which maps names to tensors")
-    return loaded
-
-
-def without_code(path: Path) -> Any:
-    """Return what a torch file holds; raises ArtifactError if it is damaged or wants code run."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged pickle ends in
-        if isinstance(error, UnpicklingError) and "GLOBAL" in str(error):
-            raise ArtifactError(
-                f"{path}: it holds Python objects beside tensors, and to load them would run code: "
-                "load it where you trust it, and save its state dict as safetensors"
-            ) from None
-        raise ArtifactError(f"{path}: not a whole torch file; take another copy") from None
