@@ -43,8 +43,8 @@ def read(source: Fairseq) -> Teacher:
             weights[name] = tensors.take(bart_name(name))
     weights[OUTPUT_BIAS] = words_bias(torch.zeros(len(to.listed)), to, where)
     tensors.check_all_taken()
-    theirs, ours = source.sentencepiece
-    models = sentencepiece_in_our_ids(theirs, from_), sentencepiece_in_our_ids(ours, to)
+    one, other = source.sentencepiece
+    models = sentencepiece_in_our_ids(one, from_), sentencepiece_in_our_ids(other, to)
     return Teacher(config, weights, models, tensors=len(state))
 
 

@@ -6,9 +6,15 @@ from typing import Any
 
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError
-from wd.interop import fairseq_weights, marian_hf_probe, marian_hf_weights
+from wd.interop import (
+    fairseq_weights,
+    marian_hf_probe,
+    marian_hf_weights,
+    marian_npz_weights,
+)
 from wd.interop.fairseq import Fairseq
 from wd.interop.marian_hf import MarianHf
+from wd.interop.marian_npz import MarianNpz
 from wd.interop.model_directory import ModelDirectory
 from wd.interop.source import Source
 from wd.interop.teacher import Teacher
@@ -63,6 +69,7 @@ def _not_compared(source: Source, made: Path) -> None:
 _READ: dict[type[Source], Callable[[Any], Teacher]] = {
     MarianHf: marian_hf_weights.read,
     Fairseq: fairseq_weights.read,
+    MarianNpz: marian_npz_weights.read,
     ModelDirectory: _of_ours,
 }
 _DIFFERENCE: dict[type[Source], Callable[[Any, Path], float | None]] = {

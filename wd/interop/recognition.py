@@ -6,11 +6,12 @@ from wd.errors import ArtifactError, ConfigError
 from wd.files import parse_json, read_small
 from wd.interop.fairseq import Fairseq
 from wd.interop.marian_hf import MarianHf
+from wd.interop.marian_npz import MarianNpz
 from wd.interop.model_directory import ModelDirectory
 from wd.interop.source import Source
 
 _MOST_BYTES = 1_000_000
-KINDS = "a folder of Hugging Face's MarianMT or of fairseq, or a model directory of ours"
+KINDS = "a folder of Hugging Face's MarianMT, of fairseq or of Marian, or a model directory of ours"
 
 
 def source_of(place: Path) -> Source:
@@ -21,6 +22,8 @@ def source_of(place: Path) -> Source:
     config = place / "config.json"
     if not config.exists() and any(place.glob("*.pt")):
         return Fairseq(place)
+    if not config.exists() and any(place.glob("*.npz")):
+        return MarianNpz(place)
     if not config.is_file():
         raise ConfigError(f"{place}: no model that can be imported, which is {KINDS}")
     try:
