@@ -27,7 +27,7 @@ pytest.importorskip("transformers")
 marian_models = pytest.importorskip("tests.interop.marian_models")
 
 NARROW = ("students.tiny.tied_embeddings=decoder", "students.tiny.decoder.heads=2")
-HERE = ("tracking.uri=none", "ray.workers=0")
+HERE = ("tracking.uri=none", "ray.workers=0", "pseudo.drop_loops=false", "pseudo.max_length=9")
 Read = Callable[..., Recipe]
 
 
