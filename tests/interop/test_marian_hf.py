@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece as spm
 import torch
 
 from wd.config import DecodingConfig
@@ -135,6 +136,22 @@ def test_text_becomes_the_same_pieces_and_text_again(
     )
     known = [[piece for piece in row if piece != UNK] for row in ids]
     assert ours.decode_target(known) == [text.replace("<unk>", "") for text in again]
+
+
+def test_a_registered_version_cuts_text_as_well(write: Write, tmp_path: Path) -> None:
+    from wd.registry.model import TranslationModel
+
+    write()
+    _, out, _ = imported(tmp_path)
+    tokenizer, version = Tokenizer.load(out), TranslationModel()
+    version.source = spm.SentencePieceProcessor(model_file=str(out / "source.model"))
+    listed = tokenizer.source_pieces
+    for text in ("Der Hund sieht, ÉÉ.", "s", "中国 <s>", "HÄUS ÉÉÉ <unlisted>"):
+        ids = tokenizer.encode_source([text])[0]
+        pieces = version._pieces(text)
+        assert [piece if piece in listed else "<unk>" for piece in pieces] == [
+            listed[piece] for piece in ids
+        ]
 
 
 def test_what_the_source_never_says_is_forbidden(write: Write, tmp_path: Path) -> None:

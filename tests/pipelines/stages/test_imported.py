@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from pipelines.commands.recipe_arguments import read_recipe
@@ -18,10 +19,14 @@ from pipelines.stages.imported import imported_teacher
 from pipelines.stages.student import student
 from pipelines.tools.plan import plan
 from wd.config import Recipe, overridden
+from wd.data.schema import EOS
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError, ConfigError, UserError
 from wd.files import sha256
-from wd.model.directory import WEIGHTS, load_config, load_model
+from wd.interop.importing import import_model
+from wd.interop.marian_hf_export import export_marian_hf
+from wd.interop.recognition import source_of
+from wd.model.directory import WEIGHTS, load_config, load_model, load_transformer
 
 pytest.importorskip("transformers")
 marian_models = pytest.importorskip("tests.interop.marian_models")
@@ -130,6 +135,24 @@ def test_a_run_with_it_and_a_second_hop(read: Read, marian: Path, tmp_path: Path
         assert sha256(hop.path / WEIGHTS) == sha256(wd.path / WEIGHTS)
         assert load_model(smaller.path)[0].decoder.feed_forward == 8
         assert run.outlook == {}
+
+
+@pytest.mark.slow
+def test_a_distilled_student_goes_back_to_where_its_teacher_came_from(
+    read: Read, marian: Path, tmp_path: Path
+) -> None:
+    recipe = read(marian, "students={tiny: {decoder: {layers: 1, feed_forward: 24}}}")
+    with Run(recipe, console=Console(quiet=True)) as run:
+        tiny = student(run, "wd")
+    export_marian_hf(tiny.path, tmp_path / "hf")
+    (tmp_path / "back").mkdir()
+    import_model(source_of(tmp_path / "hf"), tmp_path / "back")
+    ours, back = load_transformer(tiny.path), load_transformer(tmp_path / "back")
+    assert ours.config == back.config
+    assert ours.config.decoder.layers == 1
+    source, target = torch.randint(4, 60, (3, 9)), torch.randint(4, 60, (3, 8))
+    with torch.no_grad():
+        assert torch.equal(ours(source, target)[..., EOS:], back(source, target)[..., EOS:])
 
 
 def test_what_is_no_model_is_told(read: Read, tmp_path: Path, marian: Path) -> None:
