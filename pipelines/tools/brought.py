@@ -1,6 +1,5 @@
 """A model that is brought along: where it is, and what a recipe has from it."""
 
-from pathlib import Path
 from typing import Any
 
 from pipelines.tools.model_folder import model_folder
@@ -10,11 +9,11 @@ from wd.interop.source import Source
 
 
 def brought(model: str, root: str) -> Source:
-    """Return what a folder, a file, an artifact's name or `models:/NAME@ALIAS` holds.
+    """Return what a folder, an artifact's name or `models:/NAME@ALIAS` holds.
 
     Raises a UserError if there is no such model, or none that can be imported.
     """
-    return source_of(Path(model) if Path(model).is_file() else model_folder(model, root))
+    return source_of(model_folder(model, root))
 
 
 def brought_along(model: str, root: str) -> dict[str, Any]:

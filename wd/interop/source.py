@@ -12,7 +12,7 @@ VERSION = 1
 
 
 class Source(ABC):
-    """A folder or a file that holds a model of some project."""
+    """A folder that holds a model of some project."""
 
     kind: str
     """What a user calls it."""
@@ -23,12 +23,15 @@ class Source(ABC):
     @property
     @abstractmethod
     def files(self) -> dict[str, Path]:
-        """What the import reads and nothing else, by a name that does not tell where it lies."""
+        """What the import reads, and nothing else, by the files' names.
+
+        Raises ArtifactError if one is missing.
+        """
 
     @property
     @abstractmethod
     def config(self) -> ModelConfig:
-        """The model's shape and vocabularies, without a look at its weights.
+        """The model's shape and vocabularies; no weights are looked at.
 
         Raises ConfigError, which says what can be imported, for a shape that cannot be.
         """
