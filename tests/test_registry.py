@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from pipelines.tools.brought import brought
 from wd.config import EvaluationConfig, Recipe, overridden
 from wd.errors import ConfigError
 from wd.model.directory import save_model
@@ -215,6 +216,8 @@ def test_resolves_to_a_model_directory(
         assert {path.name for path in folder.iterdir()} == {path.name for path in model.iterdir()}
         weights = "model.safetensors"
         assert (folder / weights).read_bytes() == (model / weights).read_bytes()
+        # So it can be a recipe's teacher.
+        assert brought(uri, str(root)).identity == brought(str(model), str(root)).identity
     for uri in ("models:/bird@nobody", "models:/bird/9", "models:/fish@used"):
         with pytest.raises(RegistryError, match=r"models:/(bird|fish)"):
             resolve(uri, str(root))

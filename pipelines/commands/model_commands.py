@@ -138,12 +138,51 @@ def translate(
 
 
 @app.command(
-    epilog=examples("wd export models:/quickstart-tiny@champion student-int8 --quantization int8")
+    "import",
+    epilog=examples(
+        "wd import opus-mt-en-de teacher",
+        "wd import models:/quickstart-tiny@champion teacher --json",
+        "wd run my-recipe.yaml teacher.from=opus-mt-en-de",
+    ),
+)
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A Hugging Face MarianMT folder, a model directory, an artifact's name, or "
+            "models:/NAME@ALIAS.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The model directory to make.")],
+    as_json: AsJson = False,
+    root: Root = "artifacts",
+) -> None:
+    """Bring a model of another project here, to translate with and to distil.
+
+    Every tensor finds its place, or none is taken. Where the source's library is installed (the
+    extra `interop`), the logits are compared with it.
+    """
+    from pipelines.tools import importing
+
+    found = importing.import_to(source, out, root)
+    if as_json:
+        return print_json(found)
+    Console(width=max(100, Console().width)).print(importing.table(found))
+
+
+@app.command(
+    epilog=examples(
+        "wd export models:/quickstart-tiny@champion student-int8 --quantization int8",
+        "wd export student/quickstart-small-wd-0123456789ab student-hf --format hf",
+    )
 )
 def export(
     model: Model,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
-    form: Annotated[str, typer.Option("--format", help="ctranslate2.")] = "ctranslate2",
+    form: Annotated[
+        str, typer.Option("--format", help="ctranslate2, or hf: a MarianMTModel of transformers.")
+    ] = "ctranslate2",
     quantization: Quantized = "float32",
     root: Root = "artifacts",
 ) -> None:

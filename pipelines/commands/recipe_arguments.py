@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from wd.config import Recipe, load_recipe
 from wd.errors import ConfigError, unknown
@@ -31,5 +32,14 @@ def recipe_path(recipe: str) -> Path:
 
 
 def read_recipe(recipe: str, overrides: Iterable[str] = ()) -> Recipe:
-    """Return the recipe of a shipped name or a path, with `key=value` overrides applied."""
-    return load_recipe(recipe_path(recipe), overrides)
+    """Return the recipe of a shipped name or a path, with `key=value` overrides applied.
+
+    What a `teacher.from` brings along is in it.
+    """
+    return load_recipe(recipe_path(recipe), overrides, _brought_along)
+
+
+def _brought_along(model: str, root: str) -> dict[str, Any]:
+    from pipelines.tools.brought import brought_along
+
+    return brought_along(model, root)

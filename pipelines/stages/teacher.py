@@ -1,6 +1,7 @@
-"""Train the teacher on the original pairs."""
+"""Train the teacher on the original pairs, or take one that a recipe brings along."""
 
 from pipelines.context import Run, Work, asked_once
+from pipelines.stages.imported import imported_teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
 
@@ -10,6 +11,8 @@ VERSION = 1
 @asked_once
 def teacher(run: Run) -> Artifact:
     """Return the teacher's model directory."""
+    if run.recipe.teacher.source is not None:
+        return imported_teacher(run)
     recipe, model = run.recipe, run.recipe.teacher_model
     inputs = training_inputs(run)
 

@@ -1,7 +1,8 @@
-"""SentencePiece models from the corpus' training text."""
+"""SentencePiece models from the corpus' training text, or those of a teacher from elsewhere."""
 
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
+from pipelines.stages.imported import imported_tokenizer
 from wd.artifacts import Artifact, Metrics
 
 VERSION = 2
@@ -10,6 +11,8 @@ VERSION = 2
 @asked_once
 def tokenizer(run: Run) -> Artifact:
     """Return the artifact with `source.model` and `target.model`."""
+    if run.recipe.teacher.source is not None:
+        return imported_tokenizer(run)
     recipe, text = run.recipe, corpus(run)
 
     def build(work: Work) -> Metrics:

@@ -33,12 +33,14 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
     teacher, student = recipe.teacher_model, recipe.student_model
     check_generable(teacher, student, recipe.generator.grouping)
     teacher_parameters, student_parameters = count_parameters(teacher), count_parameters(student)
-    training = {
+    training: dict[str, tuple[ModelConfig, TrainingConfig]] = {
         "teacher": (teacher, recipe.teacher.training),
         "generator": (student, recipe.generator.training),
         "student": (student, recipe.student_training("wd")),
         "kd_student": (student, recipe.student_training("kd")),
     }
+    if recipe.teacher.source:
+        del training["teacher"]
     return {
         "recipe": recipe.name,
         "student": recipe.student,
@@ -145,7 +147,7 @@ def _models_table(planned: dict[str, Any]) -> Table:
 
 
 def _training_table(planned: dict[str, Any]) -> Table:
-    timed = "hours" in planned["training"]["teacher"]
+    timed = "hours" in planned["training"]["generator"]
     table = Table(
         *("training", "updates", "target tokens", "FLOPs", *(["hours"] if timed else [])),
         title=f"at most, at {planned['sentence_length']} pieces per sentence",

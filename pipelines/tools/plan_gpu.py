@@ -125,8 +125,8 @@ def _stages(recipe: Recipe) -> dict[str, _Stage]:
 
     first = recipe.generator.training
     own = recipe.teacher.training
-    return {
-        "teacher": _Stage("teacher.training", teacher, own, count_parameters(teacher)),
+    taught = _Stage("teacher.training", teacher, own, count_parameters(teacher))
+    return ({} if recipe.teacher.source else {"teacher": taught}) | {
         "generator": _Stage("generator.training", student, first, learned, generated, guide),
         "student": fine_tuned("wd"),
         "kd_student": fine_tuned("kd"),

@@ -71,7 +71,8 @@ def _decoded(
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize(
-    ("activation", "biases"), [("relu", True), ("gelu", True), ("relu", False)]
+    ("activation", "biases"),
+    [("relu", True), ("gelu", True), ("silu", True), ("relu", False)],
 )
 @pytest.mark.parametrize(
     ("tied", "narrow"),
@@ -89,6 +90,28 @@ def test_greedy_pieces_and_scores_are_torch_s(
     changes = {"norm": norm, "activation": activation, "tied_embeddings": tied, "biases": biases}
     if narrow:
         changes |= {"decoder": NARROW}
+    _check_greedy(random_model, tmp_path, changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"output_bias": True},
+        {"output_bias": True, "tied_embeddings": "all", "scale_embeddings": False},
+        {"positions": "paper", "decoder": NARROW},
+        {"first_position": 2},
+    ],
+    ids=lambda changes: ", ".join(changes),
+)
+def test_so_they_are_of_shapes_of_other_projects(
+    changes: dict[str, object], random_model: Callable[..., Transformer], tmp_path: Path
+) -> None:
+    _check_greedy(random_model, tmp_path, changes)
+
+
+def _check_greedy(
+    random_model: Callable[..., Transformer], tmp_path: Path, changes: dict[str, object]
+) -> None:
     for seed in count():
         model = random_model(seed, **changes)
         source = _sources(model.config.source_vocabulary)

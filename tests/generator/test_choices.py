@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from wd.errors import ConfigError
 from wd.generator.choices import MapKeys, map_keys
 from wd.generator.generator import ParameterGenerator
 from wd.generator.grouping import weight_classes
+from wd.generator.sizes import map_sizes, own_parameters
 from wd.generator.transform import Direct, Elementwise, Gated
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer
@@ -278,3 +280,46 @@ def test_one_table_from_two_widths_is_refused(teacher_config: Config) -> None:
     with pytest.raises(ConfigError, match="one table serves both stacks"):
         weight_classes(uneven, student, GroupingConfig())
     weight_classes(teacher, student, GroupingConfig())
+
+
+@pytest.mark.parametrize("preset", [None, "reference"])
+@pytest.mark.parametrize("tied", ["none", "all"])
+def test_the_words_bias_is_the_teachers_and_trained(
+    teacher_config: Config, preset: str | None, tied: str
+) -> None:
+    teacher = teacher_config(output_bias=True, tied_embeddings=tied)
+    weights = Transformer(teacher).state_dict() | {"output_bias": torch.linspace(-100, 3, 20)}
+    narrow = StudentShape(decoder=StackOverride(layers=1, d_model=8), tied_embeddings="decoder").of(
+        teacher
+    )
+    config = GeneratorConfig.model_validate({"preset": preset})
+    generator = ParameterGenerator(teacher, narrow, weights, config)
+    student = generator.materialize()
+    assert torch.equal(student["output_bias"], weights["output_bias"])
+    student["output_bias"].sum().backward()
+    trained = {name for name, each in generator.named_parameters() if each.grad is not None}
+    assert trained == {"parts.output_bias.weights.0"}
+    sizes = sum(own_parameters(each, config.grouping) for each in generator.classes)
+    maps = sum(each.parameters for each in map_sizes(generator.classes, config.grouping))
+    learned = (each.numel() for each in generator.parameters() if each.requires_grad)
+    assert sizes + maps == sum(learned)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"output_bias": True},
+        {"scale_embeddings": False},
+        {"positions": "paper"},
+        {"first_position": 2},
+        {"activation": "silu"},
+    ],
+    ids=str,
+)
+def test_a_student_is_built_as_its_teacher(teacher_config: Config, change: dict[str, Any]) -> None:
+    teacher = teacher_config()
+    (rule,) = change
+    with pytest.raises(ConfigError, match=f"{rule}: the student has .* and its teacher"):
+        weight_classes(teacher, teacher_config(**change), GroupingConfig())
+    inherited = StudentShape(decoder=StackOverride(layers=1)).of(teacher_config(**change))
+    assert getattr(inherited, rule) == change[rule]

@@ -48,7 +48,8 @@ def models(draw: st.DrawFn) -> dict[str, Any]:
         "norm": draw(st.sampled_from(["pre", "post"])),
         "tied_embeddings": draw(st.sampled_from(["none", "decoder", "all"])),
         "biases": draw(st.booleans()),
-        "activation": draw(st.sampled_from(["relu", "gelu"])),
+        "output_bias": draw(st.booleans()),
+        "activation": draw(st.sampled_from(["relu", "gelu", "silu"])),
         "source_vocabulary": PIECES,
         "target_vocabulary": PIECES,
     }

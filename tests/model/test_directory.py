@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wd.errors import ArtifactError
-from wd.model.directory import CONFIG, load_model
+from wd.model.directory import CONFIG, load_config, load_model
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,20 @@ def test_a_config_that_is_a_device_is_not_read(model_folder: Path) -> None:
     (model_folder / CONFIG).symlink_to("/dev/zero")
     with pytest.raises(ArtifactError, match=r"config.json: damaged: not a regular file"):
         load_model(model_folder)
+
+
+def test_what_a_shape_may_be_since_then_is_written_only_where_it_is(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    """Models keep their bytes, and other versions can read what is not unusual."""
+    later = {"output_bias", "scale_embeddings", "positions", "first_position"}
+    path = model_folder / CONFIG
+    tree = json.loads(path.read_text())
+    assert later & tree.keys() == set()
+    path.write_text(json.dumps(tree | {"positions": "paper", "first_position": 2}))
+    config = load_config(model_folder)
+    assert (config.positions, config.first_position) == ("paper", 2)
+    assert later & config.model_dump().keys() == {"positions", "first_position"}
 
 
 def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:

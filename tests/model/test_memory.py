@@ -76,10 +76,11 @@ def counted(
         model(),
         model(norm="pre"),
         model(activation="gelu"),
+        model(activation="silu", output_bias=True),
         model(decoder=NARROW),
         model(tied_embeddings="all", biases=False),
     ],
-    ids=["post", "pre", "gelu", "narrow", "tied"],
+    ids=["post", "pre", "gelu", "silu", "narrow", "tied"],
 )
 def test_what_a_piece_keeps_is_what_is_counted(config: ModelConfig) -> None:
     few, many = counted(config, 16)[0], counted(config, 48)[0]

@@ -40,7 +40,8 @@ def model(decoder: StackShape = WIDE, **changes: Any) -> ModelConfig:
             (WIDE, NARROW), ("pre", "post"), ("none", "decoder", "all"), (True, False)
         )
         if not (tied == "all" and decoder is NARROW)
-    ],
+    ]
+    + [model(output_bias=True), model(tied_embeddings="all", output_bias=True, biases=False)],
     ids=lambda config: (
         f"{config.norm}-{config.tied_embeddings}-{config.decoder.layers}-{config.biases}"
     ),

@@ -1,5 +1,6 @@
 """What must hold for the model, whatever its shape."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from wd.config import StackShape
 from wd.data.schema import PAD
 from wd.errors import ArtifactError
 from wd.model.directory import WEIGHTS, load_model, load_transformer, load_weights, save_weights
+from wd.model.paths import gpu_paths
 from wd.model.sizes import tensor_shapes
 from wd.model.transformer import Transformer, sinusoidal_positions
 
@@ -44,6 +46,44 @@ def test_positions_are_unit_circles() -> None:
     table = sinusoidal_positions(50, 16)
     torch.testing.assert_close(table[:, :8] ** 2 + table[:, 8:] ** 2, torch.ones(50, 8))
     assert sinusoidal_positions(3, 7).shape == (3, 7)
+
+
+@pytest.mark.parametrize("width", [16, 7])
+def test_the_paper_s_positions_are_its_formula(width: int) -> None:
+    table, sines = sinusoidal_positions(50, width, "paper"), -(-width // 2)
+    for position, channel in ((0, 0), (1, 1), (49, sines - 1), (17, 2)):
+        angle = position / 10_000 ** (2 * channel / width)
+        assert table[position, channel] == pytest.approx(math.sin(angle), abs=1e-6)
+        if sines + channel < width:
+            assert table[position, sines + channel] == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tensor2tensor", "paper"])
+def test_positions_may_be_counted_from_another_number(kind: str) -> None:
+    later = sinusoidal_positions(7, 16, kind, first=2)
+    assert torch.equal(later, sinusoidal_positions(9, 16, kind)[2:])
+
+
+def test_a_word_s_bias_is_added_to_its_logits(random_model: Make) -> None:
+    plain, ids = random_model(), torch.randint(4, 50, (2, 6))
+    model = Transformer(plain.config.model_copy(update={"output_bias": True})).eval()
+    bias = torch.randn(60)
+    model.load_state_dict(plain.state_dict() | {"output_bias": bias})
+    expected = plain(ids, ids) + bias
+    torch.testing.assert_close(model(ids, ids), expected, rtol=1e-5, atol=1e-5)
+    with gpu_paths():  # where the table is filled up to a multiple of eight rows
+        torch.testing.assert_close(model(ids, ids), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_scale_embeddings_are_as_they_are(random_model: Make) -> None:
+    plain, ids = random_model(), torch.randint(4, 50, (2, 6))
+    model = Transformer(plain.config.model_copy(update={"scale_embeddings": False})).eval()
+    scaled = {
+        name: each * 32**0.5 if name.endswith("embedding.weight") else each
+        for name, each in plain.state_dict().items()
+    }
+    model.load_state_dict(scaled)
+    torch.testing.assert_close(model(ids, ids), plain(ids, ids), rtol=1e-5, atol=1e-5)
 
 
 def test_a_model_directory_is_enough(model_folder: Path, random_model: Make) -> None:

@@ -38,6 +38,7 @@ class GroupingConfig(Config):
     `changed_axes`: those whose width changes. `all`: those of every class."""
     norms: Part = "generated"
     biases: Part = "generated"
+    """Those of linear maps. The words' own (`output_bias`) is copied where these are generated."""
     embeddings: Part = "generated"
     """The tables, the output projection among them."""
     output_projection: Literal["gated", "linear"] = "gated"

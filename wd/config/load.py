@@ -1,6 +1,6 @@
 """YAML and `key=value` overrides in, a frozen `Recipe` out; errors name the key and the rule."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -21,14 +21,19 @@ _SCALARS = {
     **dict.fromkeys(("int_type", "float_type", "bool_type"), ""),
     "string_type": ": YAML reads no, on, numbers and dates as such; quote it",
 }
+Brought = Callable[[str, str], dict[str, Any]]
+"""From a `teacher.from` and the root to what comes with that model: key -> section."""
 _TOLD = 20
 """So many mistakes are told at once."""
 
 
-def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(
+    path: Path, overrides: Iterable[str] = (), brought: Brought | None = None
+) -> Recipe:
     """Read a recipe file and apply overrides such as `teacher.training.updates=200`.
 
-    Raises ConfigError that names the file, the key and, for an unknown key, the nearest one.
+    `brought` is asked where there is a `teacher.from`. Raises ConfigError that names the file, the
+    key and, for an unknown key, the nearest one.
     """
     try:
         tree = parse_yaml(_text(path))
@@ -38,9 +43,27 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of keys, not {type(tree).__name__}")
-    recipe = validated(Recipe, tree, str(path))
     changes = parsed_overrides(overrides)
+    along = _brought_along(tree, changes, brought)
+    if along:  # only all together they fit
+        for key, value in (changes | along).items():
+            _put(tree, key, value)
+        changes = {}
+    recipe = validated(Recipe, tree, str(path))
     return overridden(recipe, changes) if changes else recipe
+
+
+def _brought_along(
+    tree: Mapping[str, Any], changes: Mapping[str, Any], brought: Brought | None
+) -> dict[str, Any]:
+    """Return the sections that a `teacher.from` brings along; they replace the recipe's own."""
+    teacher = tree.get("teacher")
+    given = teacher.get("from") if isinstance(teacher, dict) else None
+    source = changes.get("teacher.from", given)
+    root = changes.get("root", tree.get("root", Recipe.model_fields["root"].default))
+    if brought is None or not isinstance(source, str) or not isinstance(root, str):
+        return {}
+    return brought(source, root)
 
 
 def parsed_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -147,4 +170,4 @@ def _fields_at(kind: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
         assert isinstance(annotation, type)
         assert issubclass(annotation, BaseModel)
         kind = annotation
-    return list(kind.model_fields)
+    return [field.alias or name for name, field in kind.model_fields.items()]

@@ -29,8 +29,13 @@ _START = ("learning_rate", "initial_learning_rate", "warmup_updates")
 
 
 class TeacherConfig(Config):
-    """The teacher."""
+    """The teacher: trained here, or brought along."""
 
+    source: str | None = Field(default=None, alias="from", min_length=1, max_length=4096)
+    """A model to take instead of training one: a folder that `wd import` can read, an artifact's
+    name such as `student/NAME-HASH`, or `models:/NAME@ALIAS`. It brings its shape and its
+    tokenizer; what the recipe says of those, and of the teacher's training, is not read. Its
+    artifact is identified by its bytes, not by where it lies."""
     shape: ModelShape = ModelShape()
     training: TeacherTrainingConfig = TeacherTrainingConfig()
 

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 MOST = 1_000_000_000
 """Of whatever is counted: more is a slip of the keyboard."""
@@ -28,6 +36,7 @@ class Config(BaseModel):
         strict=True,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
     @field_validator("*", mode="before")
@@ -72,11 +81,21 @@ class ModelShape(Config):
     decoder: StackShape = StackShape()
     norm: Literal["pre", "post"] = "post"
     """Layer norm before each block (pre, with a final norm per stack) or after it (post)."""
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    """Between the feed-forward maps; `silu` is also called swish."""
     tied_embeddings: Literal["none", "decoder", "all"] = "none"
     """`none`: three tables; `decoder`: target embedding = output projection; `all`: one table."""
     biases: bool = True
-    """Whether linear maps have biases (the output projection never has one)."""
+    """Whether linear maps have biases; the output projection's is `output_bias`."""
+    output_bias: bool = False
+    """Whether a learned number per word is added to the logits."""
+    scale_embeddings: bool = True
+    """Whether a piece's embedding is multiplied by the square root of its width."""
+    positions: Literal["tensor2tensor", "paper"] = "tensor2tensor"
+    """The rates of the sinusoids that tell positions: from 1 to 1/10000, as tensor2tensor, fairseq
+    and Marian have them; or 10000^(-2i/width), as the Transformer's paper and Hugging Face do."""
+    first_position: Annotated[int, Field(ge=0, le=1000)] = 0
+    """The number of a sentence's first position; fairseq counts from 2."""
 
     @model_validator(mode="after")
     def _one_table_needs_one_width(self) -> Self:
@@ -87,6 +106,9 @@ class ModelShape(Config):
                 "use tied_embeddings: decoder"
             )
         return self
+
+
+_LATER = ("output_bias", "scale_embeddings", "positions", "first_position")
 
 
 class ModelConfig(ModelShape):
@@ -103,6 +125,15 @@ class ModelConfig(ModelShape):
                 f"{self.source_vocabulary} pieces and the target {self.target_vocabulary}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what shapes have not always had, where it is not used: bytes stay the same."""
+        tree: dict[str, Any] = handler(self)
+        for key in _LATER:
+            if tree.get(key) == type(self).model_fields[key].default:
+                del tree[key]
+        return tree
 
 
 class StackOverride(Config):

@@ -10,21 +10,23 @@ import sentencepiece as spm
 
 from wd.config import BYTE_PIECES
 from wd.data.filters import cleaned
-from wd.data.schema import EOS
+from wd.data.schema import EOS, UNK
 from wd.errors import ArtifactError
 
 SOURCE_MODEL, TARGET_MODEL = "source.model", "target.model"
+UNLISTED = "<unlisted>"
+"""A piece that no text has. A model has no rows for those after it and reads them as UNK, though
+SentencePiece cuts text into them. Only what another project has trained has such pieces."""
 
 
 class Tokenizer:
     """The two sides' SentencePiece models; one and the same where they are joint."""
 
     def __init__(self, source: bytes, target: bytes, threads: int = 1) -> None:
-        self._source = spm.SentencePieceProcessor(model_proto=source)
-        same = source == target
-        self._target = self._source if same else spm.SentencePieceProcessor(model_proto=target)
+        self._source = _Side(source, threads)
+        self._target = self._source if source == target else _Side(target, threads)
         self._threads = threads
-        self._target_bytes = _byte_pieces(self._target)
+        self._target_bytes = _byte_pieces(self._target.model)
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> Self:
@@ -43,17 +45,11 @@ class Tokenizer:
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
         """Return each line's piece ids, EOS appended."""
-        return self._encode(self._source, lines)
+        return self._source.encode(lines)
 
     def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
         """Return each line's piece ids, EOS appended."""
-        return self._encode(self._target, lines)
-
-    def _encode(self, model: spm.SentencePieceProcessor, lines: Sequence[str]) -> list[list[int]]:
-        encoded: list[list[int]] = model.encode(
-            list(lines), add_eos=True, num_threads=self._threads
-        )
-        return encoded
+        return self._target.encode(lines)
 
     def decode_target(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Return the text of each sequence, always one line with single spaces.
@@ -63,14 +59,16 @@ class Tokenizer:
         """
         known = [self._spelt([int(piece) for piece in row if piece > EOS]) for row in ids]
         # SentencePiece reads an empty list as "no sentence" where a batch is meant.
-        texts: list[str] = self._target.decode(known, num_threads=self._threads) if known else []
+        if not known:
+            return []
+        texts: list[str] = self._target.model.decode(known, num_threads=self._threads)
         return list(map(cleaned, texts))
 
     def _spelt(self, ids: list[int]) -> list[int]:
         """Take out byte pieces that do not make up UTF-8 text."""
         if self._target_bytes.keys().isdisjoint(ids):
             return ids
-        first = self._target.piece_to_id(BYTE_PIECES[0])
+        first = self._target.model.piece_to_id(BYTE_PIECES[0])
         kept: list[int] = []
         for is_byte, run in groupby(ids, self._target_bytes.__contains__):
             if is_byte:
@@ -84,22 +82,57 @@ class Tokenizer:
     @property
     def source_vocabulary(self) -> int:
         """Number of source pieces."""
-        return int(self._source.get_piece_size())
+        return self._source.size
 
     @property
     def target_vocabulary(self) -> int:
         """Number of target pieces."""
-        return int(self._target.get_piece_size())
+        return self._target.size
 
     @property
     def source_pieces(self) -> list[str]:
         """The source pieces in the order of their ids."""
-        return [self._source.id_to_piece(index) for index in range(self.source_vocabulary)]
+        return self._source.pieces
 
     @property
     def target_pieces(self) -> list[str]:
         """The target pieces in the order of their ids."""
-        return [self._target.id_to_piece(index) for index in range(self.target_vocabulary)]
+        return self._target.pieces
+
+
+class _Side:
+    """A SentencePiece model, and which pieces a model has rows for: all, or down to `UNLISTED`."""
+
+    def __init__(self, proto: bytes, threads: int) -> None:
+        self.model = spm.SentencePieceProcessor(model_proto=proto)
+        self._threads = threads
+        end = self.model.piece_to_id(UNLISTED)
+        self._lists_some = self.model.is_unused(end)
+        self.size: int = end if self._lists_some else self.model.get_piece_size()
+
+    @property
+    def pieces(self) -> list[str]:
+        """Its pieces in the order of their ids."""
+        return [self.model.id_to_piece(index) for index in range(self.size)]
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return each line's piece ids, EOS appended."""
+        encoded: list[list[int]] = self.model.encode(
+            list(lines), add_eos=True, num_threads=self._threads
+        )
+        if not self._lists_some:
+            return encoded
+        return [self._listed(*each) for each in zip(lines, encoded, strict=True)]
+
+    def _listed(self, line: str, ids: list[int]) -> list[int]:
+        """Return a line's ids, UNK for what is not listed.
+
+        What SentencePiece does not know may be listed all the same: another language's piece.
+        """
+        if all(UNK != piece < self.size for piece in ids):
+            return ids
+        found = map(self.model.piece_to_id, self.model.encode(line, out_type=str))
+        return [*(piece if EOS < piece < self.size else UNK for piece in found), EOS]
 
 
 def _byte_pieces(model: spm.SentencePieceProcessor) -> dict[int, int]:

@@ -14,13 +14,18 @@ from ctranslate2.specs import (
 )
 from torch import Tensor, float32
 
-from wd.config import MAX_POSITIONS, ModelConfig, Quantization
+from wd.config import ModelConfig, Quantization
 from wd.data.schema import BOS, EOS, UNK
 from wd.errors import ArtifactError
-from wd.model.transformer import sinusoidal_positions
+from wd.model.sizes import OUTPUT_BIAS
+from wd.model.transformer import position_table
 
 LAYER_NORM_EPSILON = 1e-5
-_ACTIVATIONS = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}
+_ACTIVATIONS = {
+    "relu": common_spec.Activation.RELU,
+    "gelu": common_spec.Activation.GELU,
+    "silu": common_spec.Activation.SWISH,
+}
 
 
 def write_ctranslate2(
@@ -81,13 +86,15 @@ class _Weights:
         spec.encoder.embeddings[0].weight = source
         spec.decoder.embeddings.weight = target
         spec.decoder.projection.weight = self._arrays.get("output_projection.weight", target)
+        if config.output_bias:
+            spec.decoder.projection.bias = self._arrays[OUTPUT_BIAS]
         for name, stack, shape in (
             ("encoder", spec.encoder, encoder),
             ("decoder", spec.decoder, decoder),
         ):
             # Given explicitly, because CTranslate2's own positions start at 1.
-            positions = sinusoidal_positions(MAX_POSITIONS, shape.d_model)
-            stack.position_encodings.encodings = positions.numpy()
+            stack.position_encodings.encodings = position_table(config, shape).numpy()
+            stack.scale_embeddings = config.scale_embeddings
             for index, layer in enumerate(stack.layer):
                 self._layer(layer, f"{name}.layers.{index}")
             if config.norm == "pre":

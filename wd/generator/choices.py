@@ -6,6 +6,7 @@ from wd.config import GroupingConfig, ModelConfig
 from wd.config.generation import Part
 from wd.errors import ConfigError
 from wd.generator.grouping import WeightClass, weight_classes, weight_of
+from wd.model.sizes import OUTPUT_BIAS
 
 
 class MapKeys(NamedTuple):
@@ -17,8 +18,12 @@ class MapKeys(NamedTuple):
 
 
 def choice(weights: WeightClass, grouping: GroupingConfig) -> Part:
-    """Return how a class comes about: generated, copied or fresh."""
-    return "generated" if weights.part is None else getattr(grouping, weights.part)
+    """Return how a class comes about: generated, copied or fresh.
+
+    The words' bias has no width to map, and a tanh would let words through that it forbids.
+    """
+    chosen: Part = "generated" if weights.part is None else getattr(grouping, weights.part)
+    return "copied" if weights.name == OUTPUT_BIAS and chosen == "generated" else chosen
 
 
 def check_generable(teacher: ModelConfig, student: ModelConfig, grouping: GroupingConfig) -> None:

@@ -11,12 +11,17 @@ from typing import Literal
 
 from wd.config import GroupingConfig, ModelConfig, ModelShape
 from wd.errors import ConfigError
-from wd.model.sizes import is_bias, tensor_shapes
+from wd.model.sizes import OUTPUT_BIAS, is_bias, tensor_shapes
 
 Stack = Literal["encoder", "decoder"]
 STACKS: tuple[Stack, ...] = ("encoder", "decoder")
 Shape = tuple[int, ...]
 Kind = Literal["matrix", "vector", "gain", "embedding"]
+_ALIKE = (
+    *("norm", "activation", "biases", "output_bias", "scale_embeddings"),
+    *("positions", "first_position", "source_vocabulary", "target_vocabulary"),
+)
+"""What a student cannot have otherwise than its teacher."""
 _LAYER = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(.+)")
 
 
@@ -57,7 +62,7 @@ class WeightClass:
             return "embeddings"
         if self.kind == "matrix":
             return None
-        return "biases" if is_bias(self.name) else "norms"
+        return "biases" if is_bias(self.name) or self.name == OUTPUT_BIAS else "norms"
 
 
 def weight_classes(
@@ -144,7 +149,7 @@ def subset_bounds(subsets: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def _check_feasible(teacher: ModelConfig, student: ModelConfig) -> None:
-    for rule in ("norm", "activation", "biases", "source_vocabulary", "target_vocabulary"):
+    for rule in _ALIKE:
         theirs, ours = getattr(teacher, rule), getattr(student, rule)
         if theirs != ours:
             raise ConfigError(
@@ -189,6 +194,8 @@ def _stack_axes(role: str) -> tuple[str, ...]:
     if role.endswith("embedding.weight") or role == "output_projection.weight":
         stack = "encoder" if role.startswith("source") else "decoder"
         return ("vocabulary", f"{stack}.model")
+    if role == OUTPUT_BIAS:
+        return ("vocabulary",)
     stack, *block, module, tensor = role.split(".")
     stream = f"{stack}.model"
     if module.endswith("norm"):

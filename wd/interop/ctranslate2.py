@@ -6,8 +6,7 @@ from pathlib import Path
 from wd.config import Quantization
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
-from wd.errors import ArtifactError
-from wd.files import whole
+from wd.interop.new_folder import new_folder
 from wd.model.directory import TOKENIZER, load_model
 
 
@@ -18,13 +17,9 @@ def export_ctranslate2(model: Path, out: Path, quantization: Quantization = "flo
     `</s>`, call `ctranslate2.Translator(out).translate_batch`, and decode with `target.model`.
     Raises ArtifactError if `model` is not a whole model directory or `out` exists already.
     """
-    if out.exists():
-        raise ArtifactError(f"{out}: exists already; name a new folder or remove this one")
-    config, state = load_model(model)
-    tokenizer = Tokenizer.load(model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with whole(out) as partial:
-        partial.mkdir()
+    with new_folder(out) as partial:
+        config, state = load_model(model)
+        tokenizer = Tokenizer.load(model)
         write_ctranslate2(
             partial,
             config,

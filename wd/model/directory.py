@@ -43,9 +43,14 @@ def save_model(
 ) -> None:
     """Write a model directory; `tokenizer` is a folder with the two SentencePiece models."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(folder / WEIGHTS, state)
     for name in TOKENIZER:
         shutil.copyfile(tokenizer / name, folder / name)
+    write_model(folder, config, state)
+
+
+def write_model(folder: Path, config: ModelConfig, state: Mapping[str, Tensor]) -> None:
+    """Write a model's weights and config into its directory."""
+    save_weights(folder / WEIGHTS, state)
     (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ from wd.model.attention import Attention
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "gelu": functional.gelu,
+    "silu": functional.silu,
 }
 
 

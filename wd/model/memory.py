@@ -78,8 +78,8 @@ def _self_attention(stack: StackShape) -> int:
 
 
 def _feed_forward(stack: StackShape, config: ModelConfig) -> int:
-    """Input, and what the activation puts out; GELU also keeps what it took in."""
-    inner = 2 if config.activation == "gelu" else 1
+    """Input, and what the activation puts out; all but ReLU also keep what they took in."""
+    inner = 1 if config.activation == "relu" else 2
     return BFLOAT16 * (stack.d_model + inner * stack.feed_forward)
 
 

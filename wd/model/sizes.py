@@ -6,6 +6,8 @@ from math import prod
 from wd.config import ModelConfig, Quantization, StackShape
 
 Shapes = dict[str, tuple[int, ...]]
+OUTPUT_BIAS = "output_bias"
+"""The number per word that is added to the logits; no width map changes it."""
 
 
 def tensor_shapes(config: ModelConfig) -> Shapes:
@@ -17,6 +19,8 @@ def tensor_shapes(config: ModelConfig) -> Shapes:
         shapes["target_embedding.weight"] = target_table
     if config.tied_embeddings == "none":
         shapes["output_projection.weight"] = target_table
+    if config.output_bias:
+        shapes[OUTPUT_BIAS] = (config.target_vocabulary,)
     for layer in range(encoder.layers):
         shapes |= _layer(f"encoder.layers.{layer}", encoder, memory=None)
     for layer in range(decoder.layers):

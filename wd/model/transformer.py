@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wd.config import MAX_POSITIONS, ModelConfig, StackShape
+from wd.config import MAX_POSITIONS, ModelConfig, ModelShape, StackShape
 from wd.data.schema import PAD
 from wd.model.dropout import Dropout
 from wd.model.layers import DecoderLayer, EncoderLayer
@@ -16,16 +16,30 @@ ALIGNED = 8
 """Rows of a bfloat16 matrix must begin at a multiple of 16 bytes for a GPU's fast kernels."""
 
 
-def sinusoidal_positions(length: int, d_model: int) -> Tensor:
+def sinusoidal_positions(
+    length: int, d_model: int, kind: str = "tensor2tensor", first: int = 0
+) -> Tensor:
     """Return the position table [length, d_model]: sines in the first half, cosines after.
 
-    Vaswani et al. 2017, section 3.5, with the halves apart instead of interleaved; an odd width
-    ends in a zero.
+    Vaswani et al. 2017, section 3.5, with the halves apart instead of interleaved. `kind` and
+    `first` are a shape's `positions` and `first_position`. An odd width ends in a zero; by the
+    `paper` it has a sine more.
     """
     half = d_model // 2
+    if kind == "paper":
+        sines = torch.arange(d_model - half, dtype=torch.float64)
+        angle_PC = torch.arange(first, first + length)[:, None] * 10_000 ** (-2 * sines / d_model)
+        return torch.cat([angle_PC.sin(), angle_PC[:, :half].cos()], 1).float()
     rate = torch.exp(torch.arange(half) * -(math.log(10_000) / max(half - 1, 1)))
-    angle_PC = torch.arange(length)[:, None] * rate
+    angle_PC = torch.arange(first, first + length)[:, None] * rate
     return functional.pad(torch.cat([angle_PC.sin(), angle_PC.cos()], 1), (0, d_model % 2))
+
+
+def position_table(config: ModelShape, shape: StackShape) -> Tensor:
+    """Return what a model adds to the embeddings of one of its stacks: [MAX_POSITIONS, d_model]."""
+    return sinusoidal_positions(
+        MAX_POSITIONS, shape.d_model, config.positions, config.first_position
+    )
 
 
 class _Stack(nn.Module):
@@ -33,16 +47,15 @@ class _Stack(nn.Module):
 
     _positions: Tensor
 
-    def __init__(self, shape: StackShape, layers: list[nn.Module], final_norm: bool) -> None:
+    def __init__(self, config: ModelConfig, shape: StackShape, layers: list[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.norm = nn.LayerNorm(shape.d_model) if final_norm else None
-        positions_PE = sinusoidal_positions(MAX_POSITIONS, shape.d_model)
-        self.register_buffer("_positions", positions_PE, persistent=False)
+        self.norm = nn.LayerNorm(shape.d_model) if config.norm == "pre" else None
+        self._scale = math.sqrt(shape.d_model) if config.scale_embeddings else 1.0
+        self.register_buffer("_positions", position_table(config, shape), persistent=False)
 
     def embed(self, table: nn.Embedding, ids_BP: Tensor, dropout: nn.Module) -> Tensor:
-        length, width = ids_BP.shape[1], table.weight.shape[1]
-        return dropout(table(ids_BP) * math.sqrt(width) + self._positions[:length])
+        return dropout(table(ids_BP) * self._scale + self._positions[: ids_BP.shape[1]])
 
 
 class Transformer(nn.Module):
@@ -67,15 +80,14 @@ class Transformer(nn.Module):
                 decoder.d_model, config.target_vocabulary, bias=False
             )
             nn.init.normal_(self.output_projection.weight, std=decoder.d_model**-0.5)
+        self.output_bias = None
+        if config.output_bias:
+            self.output_bias = nn.Parameter(torch.zeros(config.target_vocabulary))
         self.encoder = _Stack(
-            encoder,
-            [EncoderLayer(config, self._dropout) for _ in range(encoder.layers)],
-            final_norm=config.norm == "pre",
+            config, encoder, [EncoderLayer(config, self._dropout) for _ in range(encoder.layers)]
         )
         self.decoder = _Stack(
-            decoder,
-            [DecoderLayer(config, self._dropout) for _ in range(decoder.layers)],
-            final_norm=config.norm == "pre",
+            config, decoder, [DecoderLayer(config, self._dropout) for _ in range(decoder.layers)]
         )
 
     def forward(self, source_BS: Tensor, target_in_BT: Tensor) -> Tensor:
@@ -107,7 +119,7 @@ class Transformer(nn.Module):
             x_BTD = layer(x_BTD, memory_BSE, causal_TT, padding)
         if self.decoder.norm is not None:
             x_BTD = self.decoder.norm(x_BTD)
-        return _logits(x_BTD, (self.output_projection or table).weight)
+        return _logits(x_BTD, (self.output_projection or table).weight, self.output_bias)
 
     def _padding_bias(self, ids_BS: Tensor) -> Tensor:
         """0 where there is a token, -inf at padding: [B, 1, 1, S]; as products take it."""
@@ -117,13 +129,15 @@ class Transformer(nn.Module):
         return bias.to(dtype) if takes_gpu_path(ids_BS) else bias
 
 
-def _logits(x_BTD: Tensor, table_VD: Tensor) -> Tensor:
+def _logits(x_BTD: Tensor, table_VD: Tensor, bias_V: Tensor | None) -> Tensor:
     """Return logits [B, T, V]; on a GPU, the product of as many rows as its kernels like."""
     missing = -len(table_VD) % ALIGNED
     if not missing or not takes_gpu_path(x_BTD):
-        return functional.linear(x_BTD, table_VD)
+        return functional.linear(x_BTD, table_VD, bias_V)
     padded = functional.pad(table_VD, (0, 0, 0, missing))
-    return functional.linear(x_BTD, padded)[..., : len(table_VD)]
+    if bias_V is not None:
+        bias_V = functional.pad(bias_V, (0, missing))
+    return functional.linear(x_BTD, padded, bias_V)[..., : len(table_VD)]
 
 
 def _embedding(vocabulary: int, width: int) -> nn.Embedding:

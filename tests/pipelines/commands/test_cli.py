@@ -19,7 +19,7 @@ from wd.model.sizes import count_parameters
 COMMANDS = [
     *("run", "corpus", "tokenizer", "shards", "teacher", "pseudo", "generator", "student"),
     *("evaluate", "plan", "keys", "ladder", "sweep", "promote", "rollback", "translate", "export"),
-    "inspect",
+    *("inspect", "import"),
 ]
 RECIPE = """
 name: test
@@ -193,3 +193,15 @@ def test_ctrl_c_says_how_to_go_on() -> None:
     assert process.returncode == 130
     assert "again: wd plan wmt14-ende-base student=small" in told
     assert "Traceback" not in told
+
+
+def test_an_import_s_json_is_one_line(model_folder: Path, tmp_path: Path) -> None:
+    done = wd("import", model_folder, tmp_path / "out", "--json")
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    assert (told["kind"], told["difference"]) == ("model directory", None)
+    assert told["model"]["encoder"]["layers"] == 2
+    again = wd("import", model_folder, tmp_path / "out")
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert again.stderr.count("\n") == 1
+    assert "exists already" in again.stderr

@@ -140,7 +140,7 @@ def test_mistakes_are_one_message_and_exit_2(model_folder: Path, tmp_path: Path)
         (["translate", str(model_folder), "-o", str(tmp_path)], "is a folder"),
         (["translate", str(model_folder), "-o", f"{out}/of/none"], "there is no folder"),
         (["translate", "models:/name"], "models:/name@ALIAS"),
-        (["export", str(model_folder), out, "--format", "hf"], "use ctranslate2"),
+        (["export", str(model_folder), out, "--format", "onnx"], "use ctranslate2 or hf"),
     ):
         done = _wd(*arguments, text=b"Baum\n")
         told = done.stderr.decode()

@@ -1,0 +1,77 @@
+"""Whether an imported MarianMT model computes what transformers computes."""
+
+import random
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wd.data.schema import BOS, EOS, PAD
+from wd.interop.marian_hf import MarianHf
+from wd.interop.vocabulary import Vocabulary
+from wd.model.directory import load_transformer
+
+_SENTENCES, _PIECES = 8, 24
+"""Of the probe: as many random pieces on either side, some sentences shorter."""
+
+
+def difference(source: MarianHf, made: Path) -> float | None:
+    """Return the largest difference of logits; None if transformers is not installed."""
+    if find_spec("transformers") is None:
+        return None
+    from transformers import MarianMTModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    theirs = MarianMTModel.from_pretrained(
+        source.place, local_files_only=True, torch_dtype=torch.float32
+    )
+    ours = load_transformer(made)
+    from_, to = source.vocabularies
+    draw = random.Random(1)
+    sources = [_drawn(draw, len(from_.rows)) for _ in range(_SENTENCES)]
+    targets = [_drawn(draw, len(to.rows)) for _ in range(_SENTENCES)]
+    with torch.inference_mode():
+        logits = ours(_padded(sources), _padded([[BOS, *row[:-1]] for row in targets]))
+        goal = _their_logits(theirs.eval(), source, sources, targets)
+    inside = _padded(targets) != PAD
+    said = torch.tensor(to.rows[EOS + 1 :])
+    gap = logits[..., EOS + 1 :] - goal[..., said]
+    return float(gap[inside].abs().max())
+
+
+def _their_logits(
+    model: Any, source: MarianHf, sources: list[list[int]], targets: list[list[int]]
+) -> Tensor:
+    from_, to = source.vocabularies
+    ids = [[_foreign(piece, from_) for piece in row] for row in sources]
+    shifted = [
+        [source.settings.decoder_start_token_id, *(_foreign(piece, to) for piece in row[:-1])]
+        for row in targets
+    ]
+    pad = source.settings.pad_token_id
+    logits: Tensor = model(
+        input_ids=_padded(ids, pad),
+        attention_mask=(_padded(sources) != PAD).long(),
+        decoder_input_ids=_padded(shifted, pad),
+    ).logits
+    return logits
+
+
+def _foreign(piece: int, vocabulary: Vocabulary) -> int:
+    row = vocabulary.rows[piece]
+    assert row is not None
+    return row
+
+
+def _drawn(draw: random.Random, pieces: int) -> list[int]:
+    """Return a random sentence in our ids, EOS at its end."""
+    length = draw.randrange(_PIECES // 4, _PIECES)
+    return [*(draw.randrange(EOS + 1, pieces) for _ in range(length)), EOS]
+
+
+def _padded(rows: list[list[int]], pad: int = PAD) -> Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
