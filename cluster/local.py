@@ -3,7 +3,7 @@
     python -m cluster.local --cpus 2 --workers 1
 
 Each node is a `ray start --block` process of its own, on ports of its own, so other clusters on
-the machine are not touched. Ctrl-C stops it.
+the machine are not touched. Ctrl-C and SIGTERM stop it.
 """
 
 import json
@@ -23,7 +23,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -202,7 +203,9 @@ def _run(
     workers: Annotated[int, typer.Option(min=0, help="Nodes beside the head.")] = 0,
     object_store_memory: Annotated[int, typer.Option(help="Bytes per node.")] = 500_000_000,
 ) -> None:
-    """Run a local Ray cluster until Ctrl-C, and say how to reach it."""
+    """Run a local Ray cluster until Ctrl-C or SIGTERM, and say how to reach it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     with (
         reporting("stopped"),
         local_cluster(
@@ -211,8 +214,15 @@ def _run(
     ):
         for name, value in cluster.environment.items():
             print(f"export {name}={value}")
-        print("# then, in another terminal: python -m cluster.submit RECIPE", flush=True)
+        print("# then, in another terminal: python -m cluster.submit run RECIPE", flush=True)
         signal.pause()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Unwind as after Ctrl-C, so that the nodes are stopped; what comes again changes nothing."""
+    del frame
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
