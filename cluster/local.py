@@ -33,6 +33,7 @@ from pipelines.commands.command_group import reporting
 from wd.errors import UserError
 
 HOST = "127.0.0.1"
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 3.0
 _PORTS = range(20_000, 32_000)
@@ -204,8 +205,9 @@ def _run(
     object_store_memory: Annotated[int, typer.Option(help="Bytes per node.")] = 500_000_000,
 ) -> None:
     """Run a local Ray cluster until Ctrl-C or SIGTERM, and say how to reach it."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # which `nohup` wants
+            signal.signal(number, _interrupt)
     with (
         reporting("stopped"),
         local_cluster(
@@ -219,9 +221,10 @@ def _run(
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Unwind as after Ctrl-C, so that the nodes are stopped; what comes again changes nothing."""
-    del frame
-    signal.signal(number, signal.SIG_IGN)
+    """Unwind once, so that the nodes are stopped; that takes seconds and is not cut short."""
+    del number, frame
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -30,19 +30,20 @@ RAY_AUTH_TOKEN=$("$python" -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_MODE RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
 port=$((20000 + SLURM_JOB_ID % 1000 * 10))
 address=$("$python" -c 'import ray; print(ray.util.get_node_ip_address())'):$port
-ray+=(--dashboard-agent-listen-port=$((port + 3)) --temp-dir="/tmp/ray-$SLURM_JOB_ID")
+ray+=(--dashboard-agent-listen-port=0 --temp-dir="/tmp/ray-$SLURM_JOB_ID")
 
 # The head is the node that this script runs on. A node that is lost does not end the others.
-step=(srun --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=0 --no-kill)
-"${step[@]}" --nodes=1 --nodelist="$SLURMD_NODENAME" "${ray[@]}" --head --port="$port" \
+step=(srun --output="wd-$SLURM_JOB_ID-%N.log" --cpu-bind=none --kill-on-bad-exit=0 --no-kill)
+"${step[@]}" --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" "${ray[@]}" --head --port="$port" \
     --dashboard-port=$((port + 1)) --ray-client-server-port=$((port + 2)) &
 head=$!
 until "$python" -m ray.scripts.scripts health-check --address="$address" 2>/dev/null; do
     kill -0 $head
     sleep 2
 done
-if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
-    "${step[@]}" --nodes=$((SLURM_JOB_NUM_NODES - 1)) --exclude="$SLURMD_NODENAME" \
+workers=$((SLURM_JOB_NUM_NODES - 1))
+if [ $workers -gt 0 ]; then
+    "${step[@]}" --nodes=$workers --ntasks=$workers --exclude="$SLURMD_NODENAME" \
         "${ray[@]}" --address="$address" &
 fi
 
