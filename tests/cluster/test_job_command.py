@@ -59,7 +59,7 @@ def test_recipes_and_spaces_of_ones_own_go_along(here: Path) -> None:
     (here / "own").mkdir()
     recipe, space = here / "own" / "mine.yaml", here / "space.yaml"
     recipe.write_text(RECIPE.format(root="s3://bucket/artifacts"))
-    space.write_text("student.decoder.layers: [1, 2]\n")
+    space.write_text("students.tiny.decoder.layers: [1, 2]\n")
     line = ["sweep", "own/mine.yaml", "--space", str(space), "--space=./space.yaml"]
     with pytest.raises(UserError, match="two files of this name"):
         job_command(line)

@@ -48,7 +48,7 @@ def test_a_sweep_takes_its_options_and_ones_own_space_along(
     ray = {"workers": 0, "cpus_per_worker": 0.5, "map_cpus": 0.5}
     recipe = str(write_recipe(tmp_path, name="job", ray=ray))
     space = tmp_path / "space.yaml"
-    space.write_text("student.decoder.feed_forward: [16, 32]\n")
+    space.write_text("students.tiny.decoder.feed_forward: [16, 32]\n")
     options = ["--space", str(space), "--max-trials", "2", "--updates", "4"]
     status, log, messages = submit(cluster, "sweep", recipe, *options, "tracking.uri=none")
     assert status == 0, log + messages
@@ -77,7 +77,7 @@ def test_a_bad_recipe_fails_with_its_message_in_the_log(
     assert status == 2, log + messages
     assert "FAILED" in messages
     assert "Traceback" not in log
-    assert log.strip().splitlines()[-1].startswith(f"error: {missing}")
+    assert f"\nerror: {missing}" in log
 
 
 def test_a_stopped_job_saves_and_the_next_goes_on(
@@ -93,7 +93,7 @@ def test_a_stopped_job_saves_and_the_next_goes_on(
     log = ray(cluster, "job", "logs", job).stdout
     assert "saving, then stopping" in log
     assert "interrupted: what is finished is kept" in log
-    assert "STOPPED" in ray(cluster, "job", "status", job).stdout
+    assert "was stopped" in ray(cluster, "job", "status", job).stdout
     (saved,) = tmp_path.glob("root/.work/teacher/*/checkpoints/update-*")
     assert int(saved.name.removeprefix("update-")) >= 20
 
