@@ -3,7 +3,7 @@
     python -m cluster.local --cpus 2 --workers 1
 
 Each node is a `ray start --block` process of its own, on ports of its own, so other clusters on
-the machine are not touched. Ctrl-C stops it.
+the machine are not touched. Ctrl-C and SIGTERM stop it.
 """
 
 import json
@@ -23,7 +23,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -32,6 +33,7 @@ from pipelines.commands.command_group import reporting
 from wd.errors import UserError
 
 HOST = "127.0.0.1"
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 3.0
 _PORTS = range(20_000, 32_000)
@@ -202,7 +204,10 @@ def _run(
     workers: Annotated[int, typer.Option(min=0, help="Nodes beside the head.")] = 0,
     object_store_memory: Annotated[int, typer.Option(help="Bytes per node.")] = 500_000_000,
 ) -> None:
-    """Run a local Ray cluster until Ctrl-C, and say how to reach it."""
+    """Run a local Ray cluster until Ctrl-C or SIGTERM, and say how to reach it."""
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # which `nohup` wants
+            signal.signal(number, _interrupt)
     with (
         reporting("stopped"),
         local_cluster(
@@ -211,8 +216,16 @@ def _run(
     ):
         for name, value in cluster.environment.items():
             print(f"export {name}={value}")
-        print("# then, in another terminal: python -m cluster.submit RECIPE", flush=True)
+        print("# then, in another terminal: python -m cluster.submit run RECIPE", flush=True)
         signal.pause()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Unwind once, so that the nodes are stopped; that takes seconds and is not cut short."""
+    del number, frame
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

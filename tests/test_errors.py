@@ -59,3 +59,18 @@ def test_many_names_are_not_listed() -> None:
     many = [f"name{number}" for number in range(100)]
     assert unknown("key", "qqq", many) == "unknown key qqq"
     assert unknown("key", "name1x", many) == "unknown key name1x; did you mean name1?"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("root s3://key:secret@bucket/x: away", "root s3://bucket/x: away"),
+        (
+            "http://me@host and https://me:you@host:80/p?q=a@b",
+            "http://host and https://host:80/p?q=a@b",
+        ),
+        ("mail me@host, s3://bucket/a@b", "mail me@host, s3://bucket/a@b"),
+    ],
+)
+def test_messages_hold_no_credentials(text: str, shown: str) -> None:
+    assert str(UserError(text)) == shown

@@ -1,16 +1,21 @@
 """Errors that are addressed to the user: what was wrong, where, and what to do."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 _NEAR = 0.6
 """Two names are alike if so much of both is the same, from 0 to 1."""
 _FEW, _MANY = 8, 30
 """So many names are all told: beside a near one, and where there is none."""
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class UserError(Exception):
     """Something the user can mend. The command line prints it in one piece and exits with 2."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_credentials(message))
 
 
 class ConfigError(UserError):
@@ -79,6 +84,11 @@ def from_data(data: Mapping[str, str]) -> UserError:
     if isinstance(kind, type) and issubclass(kind, UserError):
         return kind(data["message"])
     return UserError(data["message"])
+
+
+def without_credentials(text: str) -> str:
+    """Return a text, its addresses without the user and password that they may hold."""
+    return _CREDENTIALS.sub("", text)
 
 
 def unknown(what: str, name: str, known: Iterable[str], *, below: str = "") -> str:

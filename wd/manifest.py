@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from wd.errors import ArtifactError
+from wd.errors import ArtifactError, without_credentials
 from wd.files import known_sha256, parse_json, read_small, sha256
 
 MANIFEST = "manifest.json"
@@ -145,7 +144,7 @@ def command_line() -> str:
     program = Path(sys.argv[0]).name
     program = "python -m pipelines" if program == "__main__.py" else program
     command = f"{program} {shlex.join(sys.argv[1:])}".rstrip()
-    return re.sub(r"://[^/@\s]+@", "://", command)
+    return without_credentials(command)
 
 
 @cache

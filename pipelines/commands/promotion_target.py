@@ -19,14 +19,23 @@ def recipe_of(target: str, overrides: Iterable[str], root: str, to: str | None) 
     A run and an artifact are looked up in the registry of `root`; `to` is another registry's
     address. Raises UserErrors for a target that nothing is known of.
     """
-    name = target.rstrip("/").removeprefix(f"{root.rstrip('/')}/")
-    if _RUN.fullmatch(target):
-        recipe = _recorded(root, overrides, run_id=target)
-    elif _STUDENT.fullmatch(name) and not Path(name).suffix:
-        recipe = _recorded(root, overrides, artifact=name)
-    else:
+    if not is_recorded(target, root):
         recipe = read_recipe(target, overrides)
+    elif _RUN.fullmatch(target):
+        recipe = _recorded(root, overrides, run_id=target)
+    else:
+        recipe = _recorded(root, overrides, artifact=_name(target, root))
     return recipe if to is None else overridden(recipe, {"tracking.uri": to})
+
+
+def is_recorded(target: str, root: str) -> bool:
+    """Say whether a target is a run or an artifact, whose recipe is in a registry, or a recipe."""
+    name = _name(target, root)
+    return bool(_RUN.fullmatch(target) or (_STUDENT.fullmatch(name) and not Path(name).suffix))
+
+
+def _name(target: str, root: str) -> str:
+    return target.rstrip("/").removeprefix(f"{root.rstrip('/')}/")
 
 
 def _recorded(

@@ -1,4 +1,4 @@
-"""A real cluster with token authentication takes a run as a job and tells how it went."""
+"""A real cluster with token authentication takes any command as a job and tells how it went."""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 
 from cluster.local import LocalCluster, local_cluster
 from pipelines.context import STAGES
+from tests.cluster.submitting import ROOT, log_with, ray, submit, submitted
 
 pytestmark = pytest.mark.slow
 
@@ -20,32 +21,20 @@ def cluster() -> Iterator[LocalCluster]:
         yield running
 
 
-def submit(cluster: LocalCluster, *arguments: str, **environment: str) -> tuple[int, str, str]:
-    """Run `python -m cluster.submit`; return exit status, the job's log, messages."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cluster.submit", *arguments],
-        env={**os.environ, **cluster.environment, **environment},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=550,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 def test_a_run_succeeds_as_a_job(
     cluster: LocalCluster, tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
     ray = {"cpus_per_worker": 0.5, "map_cpus": 0.5}
     recipe = str(write_recipe(tmp_path, name="job", ray=ray))
 
-    status, log, messages = submit(cluster, recipe, "ray.workers=1", "--command", "teacher")
+    status, log, messages = submit(cluster, "teacher", recipe, "ray.workers=1", "--json")
     assert status == 0, log + messages
-    assert "made    teacher/job-" in log
+    assert '{"artifact": "teacher/job-' in log
+    assert "files, " in messages
 
     # A second job goes on from there. How training is distributed is not part of the result, so
     # the rest trains in the job's own process, which starts faster.
-    status, log, messages = submit(cluster, recipe, "ray.workers=0")
+    status, log, messages = submit(cluster, "run", recipe, "ray.workers=0")
     assert status == 0, log + messages
     assert "SUCCEEDED" in messages
     assert "exists  teacher/job-" in log
@@ -53,23 +42,71 @@ def test_a_run_succeeds_as_a_job(
     assert {path.name for path in (tmp_path / "root").iterdir()} >= set(STAGES)
 
 
+def test_a_sweep_takes_its_options_and_ones_own_space_along(
+    cluster: LocalCluster, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    ray = {"workers": 0, "cpus_per_worker": 0.5, "map_cpus": 0.5}
+    recipe = str(write_recipe(tmp_path, name="job", ray=ray))
+    space = tmp_path / "space.yaml"
+    space.write_text("students.tiny.decoder.feed_forward: [16, 32]\n")
+    options = ["--space", str(space), "--max-trials", "2", "--updates", "4"]
+    status, log, messages = submit(cluster, "sweep", recipe, *options, "tracking.uri=none")
+    assert status == 0, log + messages
+    assert (tmp_path / "root" / "sweep").is_dir()
+
+
+def test_rays_own_command_is_equal(
+    cluster: LocalCluster, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    recipe = str(write_recipe(tmp_path, name="job"))
+    line = f"job submit --working-dir . -- {sys.executable} -m pipelines corpus {recipe}"
+    done = ray(cluster, *line.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    status, log, messages = submit(cluster, "corpus", recipe)
+    assert status == 0, messages
+    assert "exists  corpus/job-" in log
+
+
 def test_a_bad_recipe_fails_with_its_message_in_the_log(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing"
     status, log, messages = submit(
-        cluster, "wmt14-ende-base", f"root={tmp_path}", f"corpus.dir={missing}"
+        cluster, "run", "wmt14-ende-base", f"root={tmp_path}", f"corpus.dir={missing}"
     )
     assert status == 2, log + messages
     assert "FAILED" in messages
     assert "Traceback" not in log
-    assert f"error: {missing}" in log
+    assert f"\nerror: {missing}" in log
+
+
+def test_a_stopped_job_saves_and_the_next_goes_on(
+    cluster: LocalCluster, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    endless = {"updates": 100_000, "validate_every": 100_000, "log_every": 10}
+    recipe = str(write_recipe(tmp_path, name="job", training=endless))
+    teacher = ("teacher", recipe, "ray.workers=0")
+    job = submitted(cluster, *teacher)
+    log_with(cluster, job, "teacher: update 20 of")
+    stopped = ray(cluster, "job", "stop", job)
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    log = ray(cluster, "job", "logs", job).stdout
+    assert "saving, then stopping" in log
+    assert "interrupted: what is finished is kept" in log
+    assert "was stopped" in ray(cluster, "job", "status", job).stdout
+    (saved,) = tmp_path.glob("root/.work/teacher/*/checkpoints/update-*")
+    assert int(saved.name.removeprefix("update-")) >= 20
+
+    again = submitted(cluster, *teacher)
+    update = int(saved.name.removeprefix("update-"))
+    log_with(cluster, again, f"teacher: going on from update {update}")
+    ray(cluster, "job", "stop", again)
 
 
 def test_a_wrong_token_is_refused(cluster: LocalCluster, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("0" * 64)
-    status, _, messages = submit(cluster, "wmt14-ende-base", RAY_AUTH_TOKEN_PATH=str(token))
+    status, _, messages = submit(cluster, "run", "wmt14-ende-base", RAY_AUTH_TOKEN_PATH=str(token))
     assert status == 2
     assert cluster.dashboard in messages
     assert "no Ray dashboard answers" not in messages
@@ -95,7 +132,7 @@ except UserError as error:
         client = subprocess.Popen(
             [sys.executable, "-c", script, ending.dashboard, str(tmp_path)],
             env={**os.environ, **ending.environment},
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -111,6 +148,6 @@ def test_nothing_answers(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("0" * 64)
     nowhere = LocalCluster("127.0.0.1:1", "http://127.0.0.1:1", token, add_node=pytest.fail)
-    status, _, messages = submit(nowhere, "wmt14-ende-base")
+    status, _, messages = submit(nowhere, "run", "wmt14-ende-base")
     assert status == 2
     assert "no Ray dashboard answers" in messages

@@ -1,21 +1,28 @@
-"""What a job ships."""
+"""What a job takes along: files, and variables that are no secrets."""
 
 from pathlib import Path
 
 import pytest
 
-from cluster.runtime_env import SHIPPED_LIMIT, pack
-from cluster.submit import job_command
+from cluster.runtime_env import SHIPPED_LIMIT, environment, pack, withheld
 from pipelines.commands.recipe_arguments import shipped_recipes
-from wd.errors import ConfigError, UserError
+from wd.errors import UserError
 
-RECIPE = "name: mine\nsource_language: en\ntarget_language: de\nroot: {root}\n"
+SECRETS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 
 
 def test_the_shipped_folder_is_small_and_whole(tmp_path: Path) -> None:
-    size = pack(tmp_path)
-    assert size < SHIPPED_LIMIT <= 2_000_000
-    assert size == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    shipment = pack(tmp_path)
+    sizes = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
+    assert (shipment.files, shipment.bytes) == (len(sizes), sum(sizes))
+    assert shipment.bytes < SHIPPED_LIMIT <= 2_000_000
     assert (tmp_path / "wd" / "artifacts.py").is_file()
     for recipe in shipped_recipes():
         assert (tmp_path / "pipelines" / "recipes" / f"{recipe}.yaml").is_file()
@@ -30,22 +37,35 @@ def test_too_much_is_refused_with_the_culprit(tmp_path: Path) -> None:
         pack(out, (culprit,))
 
 
-def test_relative_places_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    entry, files = job_command("run", "wmt14-ende-base", ["corpus.dir=text"], "python")
-    assert entry[:5] == ["python", "-m", "pipelines", "run", "wmt14-ende-base"]
-    assert entry[-2:] == [f"root={tmp_path / 'artifacts'}", f"corpus.dir={tmp_path / 'text'}"]
-    assert files == []
+def test_addresses_are_sent_and_secrets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(name, "planted")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example.org")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://storage.example.org")
+    monkeypatch.setenv("MINE", "value")
+    sent = environment(["MINE"])
+    assert sent["MLFLOW_TRACKING_URI"] == "http://mlflow.example.org"
+    assert sent["AWS_ENDPOINT_URL"] == "http://storage.example.org"
+    assert sent["MINE"] == "value"
+    assert "planted" not in sent.values()
+    assert withheld() == sorted(SECRETS)
 
 
-def test_a_recipe_of_ones_own_travels_along(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(RECIPE.format(root="s3://bucket/artifacts"))
-    entry, files = job_command("teacher", str(path), [], "python")
-    assert entry == ["python", "-m", "pipelines", "teacher", "./mine.yaml"]
-    assert files == [path]
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_not_sent_on_demand(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "planted")
+    with pytest.raises(UserError, match=f"--env {name}: whoever may ask"):
+        environment([name])
 
 
-def test_a_bad_recipe_is_refused_before_anything_is_shipped() -> None:
-    with pytest.raises(ConfigError, match=r"teacher\.shape"):
-        job_command("run", "wmt14-ende-base", ["teacher.shap=1"], "python")
+def test_an_address_with_a_password_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:planted@mlflow.example.org")
+    with pytest.raises(UserError, match=r"MLFLOW_TRACKING_URI http://mlflow\.example\.org") as told:
+        environment()
+    assert "planted" not in str(told.value)
+
+
+def test_a_variable_that_is_not_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINE", raising=False)
+    with pytest.raises(UserError, match="--env MINE: it is not set here"):
+        environment(["MINE"])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientError
 from ray.exceptions import AuthenticationError
@@ -56,16 +57,23 @@ class Jobs:
             raise UserError(f"cluster {address}: no Ray dashboard answers: {error}") from None
 
     def submit(
-        self, command: Sequence[str], working_dir: Path, environment: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        working_dir: Path,
+        environment: Mapping[str, str],
+        requirements: Path | None = None,
     ) -> str:
         """Ship `working_dir`, start `command` in its copy on the cluster, return the job's id.
 
-        Raises UserError if the cluster does not take it.
+        The nodes first install what the file `requirements` says. Raises UserError if the cluster
+        does not take the job.
         """
-        files = {"working_dir": str(working_dir), "env_vars": dict(environment)}
+        files: dict[str, Any] = {"working_dir": str(working_dir), "env_vars": dict(environment)}
+        if requirements is not None:
+            files["pip"] = str(requirements)
         try:
             job = self._client.submit_job(entrypoint=shlex.join(command), runtime_env=files)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             why = str(error).rstrip(".\n").splitlines()[-1]  # after the cluster's own traceback
             raise UserError(f"cluster {self._address}: did not take the job: {why}") from None
         return str(job)

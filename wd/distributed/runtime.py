@@ -6,6 +6,8 @@ import re
 import socket
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +91,35 @@ def _start_local(config: RayConfig) -> None:
     paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     if not _is_installed() and str(_ROOT) not in paths[1:]:
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    started = ray.init(
-        object_store_memory=config.object_store_memory,
-        include_dashboard=True,
-        logging_level=logging.WARNING,
-        log_to_driver=True,
-    )
+    with _known_address(ray.util.get_node_ip_address()):
+        started = ray.init(
+            "local",
+            object_store_memory=config.object_store_memory,
+            include_dashboard=True,
+            logging_level=logging.WARNING,
+            log_to_driver=True,
+        )
     if started.dashboard_url:
         print(f"ray: dashboard at http://{started.dashboard_url}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _known_address(host: str) -> Iterator[None]:
+    """Let a cluster that is started here know its address, as a variable of all its processes.
+
+    Those that ask the cluster about itself, as Ray Train's do, look for one on the machine
+    otherwise; where there are several they ask none, or the wrong one.
+    """
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    told = {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{host}:{port}"}
+    os.environ |= told
+    try:
+        yield
+    finally:
+        for name in told:
+            del os.environ[name]
 
 
 def _join(address: str) -> None:

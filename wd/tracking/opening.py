@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from wd.config import NOT_TRACKED, Recipe
-from wd.errors import TrackingError
+from wd.errors import TrackingError, without_credentials
 from wd.manifest import command_line, commit
 from wd.tracking.delivery import explained, reached
 from wd.tracking.finding import digest, resume_or_create
@@ -132,9 +132,17 @@ def tracking_place(recipe: Recipe, folder: Path) -> tuple[str, str | None]:
 
 
 def check_reachable(uri: str) -> None:
-    """Raise TrackingError, within seconds, if no server answers at an http address."""
+    """Raise TrackingError, within seconds, if no server answers at an http address.
+
+    And if it holds a password: MLflow's client tells the whole address in its messages.
+    """
     if not uri.startswith(("http://", "https://")):
         return
+    if without_credentials(uri) != uri:
+        raise TrackingError(
+            f"tracking.uri {uri}: an address with a password ends up in logs; set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+        )
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_REACH_SECONDS):
             return

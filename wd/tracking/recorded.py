@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wd.config import Recipe
-from wd.errors import TrackingError
+from wd.errors import TrackingError, without_credentials
 from wd.tracking.delivery import reached
 from wd.tracking.finding import PARENT_TAG
 from wd.tracking.moved import mend_moved_root
@@ -27,7 +27,8 @@ def record_recipe(tracker: Tracker, recipe: Recipe) -> None:
     tree["generator"] = recipe.generator.given()  # a preset fills what is not given
     with tempfile.TemporaryDirectory(prefix="wd-tracking-") as folder:
         path = Path(folder, RECIPE)
-        path.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = without_credentials(json.dumps(tree, indent=2, ensure_ascii=False))
+        path.write_text(f"{text}\n", encoding="utf-8")
         tracker.log_file(path)
 
 

@@ -1,0 +1,122 @@
+"""A job's command line: read by `wd` itself before it is sent, its paths made the cluster's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from cluster.runtime_env import TOLD_TO_ALL
+from pipelines.commands.cli import app
+from pipelines.commands.promotion_target import is_recorded
+from pipelines.commands.recipe_arguments import read_recipe, shipped_recipes
+from wd.errors import UserError, without_credentials
+
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class JobCommand:
+    """What a job runs."""
+
+    arguments: tuple[str, ...]
+    """Those of `wd`, as they are to be said where the job runs."""
+    files: tuple[Path, ...]
+    """Recipes and search spaces that they name; the job has them in its folder."""
+
+
+def job_command(arguments: Sequence[str]) -> JobCommand:
+    """Return `wd`'s arguments as a job's.
+
+    A job runs in a folder that the cluster throws away. So relative places are resolved here, and
+    YAML files go along. Exits as `wd` does if it refuses the arguments, or after its help; raises
+    UserErrors for a recipe, a file or an address that cannot be sent.
+    """
+    command = _command_of(arguments)
+    given = _read(arguments)
+    places = _places(given)
+    files = _files(arguments)
+    _refuse_credentials([*arguments, *places])
+    paths = [value for value in given.values() if isinstance(value, Path)]
+
+    def said(value: str) -> str:
+        if value in files:
+            return f"./{files[value].name}"
+        return str(Path(value).absolute()) if Path(value) in paths else value
+
+    rest = [option + said(value) for option, value in map(_parts, arguments[1:])]
+    return JobCommand((command, *rest, *places), tuple(files.values()))
+
+
+def _command_of(arguments: Sequence[str]) -> str:
+    first = arguments[0]
+    if first.endswith(_YAML) or first in shipped_recipes():
+        raise UserError(
+            f"what is to be done with {first}? Name a command of wd's before it: "
+            f"python -m cluster.submit [OPTIONS] run {first} [KEY=VALUE]..."
+        )
+    return first
+
+
+def _read(arguments: Sequence[str]) -> dict[str, Any]:
+    """Let `wd` read its arguments, doing nothing: return its command's by name."""
+    given: dict[str, Any] = {}
+    wd: Any = get_command(app)
+    for command in wd.commands.values():
+        command.callback = given.update
+    try:
+        wd(list(arguments), prog_name="wd")
+    except SystemExit:
+        if not given:
+            raise
+    return given
+
+
+def _places(given: Mapping[str, Any]) -> list[str]:
+    """Return what says where relative places of the recipe and of options are."""
+    places = []
+    if "root" in given and _is_relative(given["root"]):
+        places.append(f"--root={Path(given['root']).absolute()}")
+    recipe = given.get("recipe")
+    if recipe is None or is_recorded(recipe, given.get("root", "")):
+        return places
+    settings = read_recipe(recipe, given["overrides"] or ())
+    _refuse_credentials([settings.root, settings.tracking.uri or ""])
+    for key, place in {"root": settings.root, "corpus.dir": settings.corpus.dir}.items():
+        if place is not None and _is_relative(place):
+            places.append(f"{key}={Path(place).absolute()}")
+    return places
+
+
+def _is_relative(place: str) -> bool:
+    """Say whether a place is a folder below this one; an address is not, nor is `~`."""
+    return "://" not in place and not place.startswith("~") and not Path(place).is_absolute()
+
+
+def _files(arguments: Sequence[str]) -> dict[str, Path]:
+    """Return the YAML files that are named, by how they are written."""
+    values = (value for _, value in map(_parts, arguments) if value.endswith(_YAML))
+    files = {value: Path(value) for value in values}
+    names: set[str] = set()
+    for value, file in files.items():
+        if not file.is_file():
+            raise UserError(f"{value}: there is no such file to go along with the job")
+        if file.name in names:
+            raise UserError(f"{value}: two files of this name would go along: rename one")
+        names.add(file.name)
+    return files
+
+
+def _parts(argument: str) -> tuple[str, str]:
+    """Return an argument as the option or key in it, with its `=`, and what may be a path."""
+    if "=" not in argument:
+        return "", argument
+    option, equals, value = argument.partition("=")
+    return (option + equals, value) if option.startswith("--") else (argument, "")
+
+
+def _refuse_credentials(texts: Sequence[str]) -> None:
+    for text in texts:
+        if without_credentials(text) != text:
+            raise UserError(f"{text}: {TOLD_TO_ALL}")
