@@ -29,7 +29,7 @@ def everything(run: Run) -> dict[str, Artifact]:
     made = {"evaluation": evaluation(run)}
     if is_tracked(recipe):
         return made | {"registry": registry(run)}
-    run.console.print("left out  registry: tracking.uri is none, and the registry is MLflow's")
+    run.say("left out  registry: tracking.uri is none, and the registry is MLflow's")
     return made
 
 

@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: one table that changes on a terminal, plain lines in a log."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from wd.distributed.points import Candidate
     from wd.distributed.records import TrialEnd
 
+_LOG = logging.getLogger(__name__)
 _COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}
 _ROWS = 30
 """Of the live table; the oldest ones that ended are left out."""
@@ -48,7 +50,7 @@ class Board:
             self._say(line(self._config, end))
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        _LOG.info("%s", text)
 
 
 def line(config: SearchConfig, end: "TrialEnd") -> str:

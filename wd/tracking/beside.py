@@ -1,6 +1,6 @@
 """Tracking beside the training, which a slow or lost server neither delays nor ends."""
 
-import sys
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,7 +16,7 @@ class Beside:
     """Logs into a tracker's run from a thread.
 
     What a server that is away cannot be told is kept by the tracker; what a server refuses is told
-    on standard error.
+    in the log.
     """
 
     def __init__(self, tracker: Tracker, thread: ThreadPoolExecutor) -> None:
@@ -61,4 +61,4 @@ def beside(tracker: Tracker) -> Iterator[Beside]:
 
 
 def _tell(error: Exception) -> None:
-    print(f"not tracked: {error}", file=sys.stderr, flush=True)
+    logging.getLogger(__name__).warning("not tracked: %s", error)

@@ -6,10 +6,10 @@ between sending an entry and taking it out of its file.
 """
 
 import json
+import logging
 import os
 import shutil
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -27,6 +27,7 @@ from wd.tracking.finding import PARENT_TAG, digest
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 15.0
 """So long after a failure nothing is tried: a lost server costs its time-out each time."""
 _PENDING = "pending-"
@@ -81,11 +82,11 @@ class Outbox:
 
     def _note(self, error: TrackingError) -> None:
         if self._failed is None:
-            print(
-                f"not tracked now: {error}; it is kept in {self._folder} and sent when the server "
-                "is back, or at the next start",
-                file=sys.stderr,
-                flush=True,
+            _LOG.warning(
+                "not tracked now: %s; it is kept in %s and sent when the server is back, or at the "
+                "next start",
+                error,
+                self._folder,
             )
         self._failed = time.monotonic()
 
@@ -115,7 +116,7 @@ class Outbox:
                 self._note(error)
             left = sum(len(_entries(path)) for path in files)
             if sent:
-                print(f"tracked: {sent} kept entries are sent, {left} left", file=sys.stderr)
+                _LOG.info("tracked: %d kept entries are sent, %d left", sent, left)
             if not left:
                 self._failed = None
             return left
@@ -149,7 +150,7 @@ class Outbox:
         except ServerAwayError:
             raise
         except TrackingError as error:
-            print(f"not tracked: {error} ({entry.kind})", file=sys.stderr, flush=True)
+            _LOG.warning("not tracked: %s (%s)", error, entry.kind)
         if entry.kind == "file":
             shutil.rmtree(Path(entry.data["path"]).parent, ignore_errors=True)
         return True
@@ -191,5 +192,5 @@ def _entry(line: str, path: Path) -> Entry | None:
     try:
         return Entry(**json.loads(line))
     except (ValueError, TypeError):  # a damaged disk; the other entries are whole
-        print(f"not tracked: {path}: a line that is no entry", file=sys.stderr)
+        _LOG.warning("not tracked: %s: a line that is no entry", path)
         return None

@@ -1,0 +1,111 @@
+"""The one place that decides where log records go and how they look."""
+
+import logging
+import os
+import sys
+import uuid
+import warnings
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+
+from wd.errors import ConfigError
+from wd.logs.facts import SAID, work_of
+from wd.logs.formats import Json, Line
+from wd.logs.terminal import Terminal
+
+VARIABLE = "WD_LOG"
+"""Environment variable for what `--log` says."""
+FORMS = ("text", "json")
+_handler: logging.Handler | None = None
+_pythons_warning, _pythons_end = warnings.formatwarning, sys.excepthook
+
+
+def configure(form: str | None = None) -> None:
+    """Let this process log as a command does: `text` or `json`, by default as WD_LOG says.
+
+    Text has bars on a terminal, and a time on each line elsewhere. Other libraries' loggers are
+    heard from warnings on. Raises ConfigError for another form.
+    """
+    form = form or os.environ.get(VARIABLE) or "text"
+    if form not in FORMS:
+        raise ConfigError(f"{VARIABLE}={form}: it can be {' or '.join(FORMS)}")
+    os.environ[VARIABLE] = form  # of processes that this one starts, too
+    if form == "json":
+        use(_to_standard_error(Json()))
+        sys.excepthook = _log_end
+    elif sys.stderr.isatty():
+        use(Terminal(Console(stderr=True)))
+    else:
+        use(_to_standard_error(Line(stamped=True)))
+
+
+def use(handler: logging.Handler) -> None:
+    """Let one handler, in the place of an earlier one, have all that this process logs."""
+    global _handler
+    root = logging.getLogger()
+    if _handler is not None:
+        root.removeHandler(_handler)
+        _handler.close()
+    _handler = handler
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    warnings.formatwarning = _as_line
+
+
+def error_console() -> Console:
+    """Return the console for tables between the lines; in a log of JSON nothing is shown."""
+    if isinstance(_handler, Terminal):
+        return _handler.console
+    if _handler is not None and isinstance(_handler.formatter, Json):
+        return Console(stderr=True, quiet=True, force_terminal=False)
+    return Console(stderr=True, soft_wrap=True)
+
+
+def new_run() -> dict[str, str]:
+    """Return the name of a command's run, which its log lines and those of its workers bear."""
+    return {"run": uuid.uuid4().hex[:8]}
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is when it writes."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self, SAID)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def _to_standard_error(formatter: logging.Formatter) -> logging.Handler:
+    handler = _StandardError()
+    handler.setFormatter(formatter)
+    return handler
+
+
+def _as_line(
+    message: Warning | str, category: type[Warning], *place: object, **more: object
+) -> str:
+    """Return a warning as a line of this process's log; a library's keeps its place.
+
+    Python writes it, not a handler, so that whoever records warnings still has them.
+    """
+    name, text = "wd", str(message)
+    if category is not UserWarning:
+        name = "python"
+        text = _pythons_warning(message, category, *place, **more).rstrip()  # type: ignore[arg-type]
+    record = logging.makeLogRecord(
+        {"name": name, "msg": text, "levelno": logging.WARNING, "levelname": "WARNING"}
+    )
+    record.work = work_of()
+    formatter = _handler.formatter if _handler is not None else None
+    return (formatter or Line(stamped=False)).format(record) + "\n"
+
+
+def _log_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log what ends this process, so that this too is an object on a line."""
+    if issubclass(kind, KeyboardInterrupt):
+        return _pythons_end(kind, error, trace)
+    logging.getLogger("wd").critical("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))
