@@ -115,7 +115,6 @@ class Run:
         with self.store.lock(identity):
             if not again and (found := self.store.find(identity)):
                 return found
-            self.say(f"making  {identity.name}")
             return self._build(identity, build)
 
     def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
@@ -131,12 +130,13 @@ class Run:
             handle, place = tracker.handle(), f"{identity.stage}/{identity.hash}"
             page = handle.page if handle else None
             with shown(self.store.root, identity.name, place, page):
+                self.say(f"making  {identity.name}")
                 artifact = self.store.publish(
                     identity,
                     lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
                 )
+                self.say(f"made    {artifact.name} in {artifact.manifest['seconds']:.0f} s")
             _log_final(tracker, artifact.metrics)
-        self.say(f"made    {artifact.name} in {artifact.manifest['seconds']:.0f} s")
         return artifact
 
     def say(self, line: str) -> None:

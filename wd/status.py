@@ -72,7 +72,7 @@ class Unfinished(BaseModel):
 def shown(root: str, artifact: str, place: str, mlflow: str | None) -> Iterator[None]:
     """While the context lasts, say that this process makes an artifact, and how far it is.
 
-    `place` is `<stage>/<hash>`. What is logged of the artifact meanwhile tells how far. Neither a
+    `place` is where its unfinished work lies: `<stage>/<hash>`. What is logged of the artifact meanwhile tells how far. Neither a
     slow nor a broken disk or store delays or fails the making.
     """
     now = datetime.now(UTC)
@@ -86,7 +86,7 @@ def shown(root: str, artifact: str, place: str, mlflow: str | None) -> Iterator[
         beat=now,
         mlflow=mlflow,
     )
-    stage = place.partition("/")[0]
+    stage = artifact.partition("/")[0]
     with working_on(stage=stage, artifact=artifact), _Beat(root, place, status) as beat:
         try:
             yield
@@ -153,11 +153,13 @@ class _Beat(logging.Handler):
         self._write(**state)
 
     def remove(self) -> None:
-        """Stop, and leave nothing: the work folder of what is made is not needed any more."""
+        """Stop, and leave nothing: neither the file nor, where nothing else is in it, its folder."""
         self._ended.set()
         self._thread.join(BEAT_SECONDS)
         with suppress(OSError):
-            self._filesystem.delete_dir(self._folder)
+            self._filesystem.delete_file(f"{self._folder}/{_FILE}")
+            if not self._filesystem.get_file_info(pafs.FileSelector(self._folder)):
+                self._filesystem.delete_dir(self._folder)
 
     def _go_on(self) -> None:
         with suppress(OSError):

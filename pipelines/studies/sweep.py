@@ -24,6 +24,7 @@ from pipelines.studies.sweep_trial import trial, with_updates
 from wd.config import Recipe, overridden
 from wd.errors import ConfigError, UserError
 from wd.logs import error_console
+from wd.status import shown
 from wd.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -118,8 +119,12 @@ def _searched(
     folder = run.store.folder / ".work" / "sweep" / digest
     spaces = " ".join(Path(space).stem for space in request.spaces)
     with run.tracker.child(f"sweep {spaces}", key=key) as tracker:
+        handle, name = tracker.handle(), f"sweep/{recipe.name}-{digest}"
         tracker.log_params({"search": recipe.search.model_dump(mode="json"), **_described(request)})
-        with Board(error_console(), recipe.search, plan.given) as board:
+        with (
+            Board(error_console(), recipe.search, plan.given) as board,
+            shown(run.store.root, name, f"search/{digest}", handle and handle.page),
+        ):
             ends = _search(run, request, plan, tracker, folder, board)
         refused = [one for one in plan.given if one.refused]
         if not any(end.status == "finished" for end in ends):

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from wd.config import SearchConfig
+from wd.logs import facts
 
 if TYPE_CHECKING:
     from wd.distributed.points import Candidate
@@ -44,10 +45,12 @@ class Board:
     def show(self, end: "TrialEnd") -> None:
         """Show a trial's new state."""
         self._states[end.key] = end
+        done = sum(each.status != "running" for each in self._states.values())
+        progress = {"done": done, "of": self._config.max_trials, "unit": "trials"}
         if self._live:
             self._live.update(live_table(self._config, list(self._states.values())))
-        else:
-            self._say(line(self._config, end))
+        level = logging.DEBUG if self._live else logging.INFO
+        _LOG.log(level, "%s", line(self._config, end), extra=facts(progress=progress))
 
     def _say(self, text: str) -> None:
         _LOG.info("%s", text)
