@@ -72,8 +72,8 @@ class Unfinished(BaseModel):
 def shown(root: str, artifact: str, place: str, mlflow: str | None) -> Iterator[None]:
     """While the context lasts, say that this process makes an artifact, and how far it is.
 
-    `place` is where its unfinished work lies: `<stage>/<hash>`. What is logged of the artifact meanwhile tells how far. Neither a
-    slow nor a broken disk or store delays or fails the making.
+    `place` is where its unfinished work lies: `<stage>/<hash>`. What is logged of the artifact
+    meanwhile tells how far. Neither a slow nor a broken disk or store delays or fails the making.
     """
     now = datetime.now(UTC)
     status = Status(
@@ -153,7 +153,7 @@ class _Beat(logging.Handler):
         self._write(**state)
 
     def remove(self) -> None:
-        """Stop, and leave nothing: neither the file nor, where nothing else is in it, its folder."""
+        """Stop, and leave neither the file nor, if nothing else is in it, its folder."""
         self._ended.set()
         self._thread.join(BEAT_SECONDS)
         with suppress(OSError):

@@ -120,10 +120,11 @@ def _searched(
     spaces = " ".join(Path(space).stem for space in request.spaces)
     with run.tracker.child(f"sweep {spaces}", key=key) as tracker:
         handle, name = tracker.handle(), f"sweep/{recipe.name}-{digest}"
+        page = handle.page if handle else None
         tracker.log_params({"search": recipe.search.model_dump(mode="json"), **_described(request)})
         with (
             Board(error_console(), recipe.search, plan.given) as board,
-            shown(run.store.root, name, f"search/{digest}", handle and handle.page),
+            shown(run.store.root, name, f"search/{digest}", page),
         ):
             ends = _search(run, request, plan, tracker, folder, board)
         refused = [one for one in plan.given if one.refused]
