@@ -206,6 +206,30 @@ def test_what_a_lost_server_was_not_told_is_sent_when_it_is_back(
     assert "kept entries are sent, 0 left" in caplog.text
 
 
+@pytest.mark.slow
+def test_who_is_told_of_a_run_that_is_not_made_yet_can_still_track(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker is started while the server is away, and tracks when it is back."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    port = free_port()
+    recipe = RECIPE.model_copy(update={"tracking": TrackingConfig(uri=f"http://127.0.0.1:{port}")})
+    with ExitStack() as exits:
+        server = exits.enter_context(mlflow_server(tmp_path, port))[1]
+        with open_tracker(recipe, tmp_path) as run:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+            with run.child("while away", "w") as away:
+                exits.enter_context(mlflow_server(tmp_path, port))
+                attach(away.handle()).log_metrics({"loss": 1.0}, step=1)
+        client = connect(str(recipe.tracking.uri))
+        runs = client.search_runs([run.handle().experiment_id])
+        (made,) = [each for each in runs if each.info.run_name == "while away"]
+        assert made.data.metrics == {"loss": 1.0}
+        assert made.info.status == "FINISHED"
+    assert "not tracked: " not in caplog.text
+
+
 def test_what_is_trained_again_is_not_tracked_twice(tmp_path: Path) -> None:
     """A killed training goes on from its checkpoint, and passes the updates after it again."""
     for steps in ((1, 2, 3), (2, 3, 4)):

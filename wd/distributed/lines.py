@@ -4,7 +4,7 @@ import logging
 import re
 from typing import Any
 
-from wd.logs import SAID, hear, hearing
+from wd.logs import SAID, hear, hearing, take_over
 
 _LOG = logging.getLogger(__name__)
 _CHATTER = re.compile("|".join((r"^\s*$",)))
@@ -20,6 +20,7 @@ def hear_workers() -> None:
     import ray._private.worker as printing
 
     printing.print_worker_logs = _show
+    take_over("ray", _CHATTER)
     hearing()
 
 

@@ -4,7 +4,7 @@ Whoever has something to say logs it, at a logger of its own name. Standard outp
 """
 
 from wd.logs.facts import SAID, facts, facts_of, work_of, working_on
-from wd.logs.setup import FORMS, configure, error_console, new_run
+from wd.logs.setup import FORMS, configure, error_console, new_run, take_over
 from wd.logs.wire import MARK, Voice, hear, hearing
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "hear",
     "hearing",
     "new_run",
+    "take_over",
     "work_of",
     "working_on",
 ]

@@ -17,6 +17,11 @@ for _name in OURS:
     logging.getLogger(_name).setLevel(logging.DEBUG)  # handlers choose, not loggers
 
 
+def is_of(library: str, logger: str) -> bool:
+    """Tell whether a logger is a library's."""
+    return logger == library or logger.startswith(f"{library}.")
+
+
 def facts(**known: Any) -> dict[str, dict[str, Any]]:
     """Return figures as a logging call's `extra`.
 

@@ -4,7 +4,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from wd.logs.facts import OURS, facts_of, work_of
+from wd.logs.facts import OURS, facts_of, is_of, work_of
 
 
 class Line(logging.Formatter):
@@ -41,7 +41,7 @@ class Json(logging.Formatter):
 
 def said(record: logging.LogRecord) -> str:
     """Return a record's message, with its level and a foreign logger's name where it has them."""
-    is_ours = record.name.partition(".")[0] in OURS
+    is_ours = any(is_of(name, record.name) for name in OURS)
     level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
     return level + ("" if is_ours else f"{record.name}: ") + record.getMessage()
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import uuid
 import warnings
@@ -11,7 +12,7 @@ from typing import TextIO
 from rich.console import Console
 
 from wd.errors import ConfigError
-from wd.logs.facts import SAID, work_of
+from wd.logs.facts import OURS, SAID, is_of, work_of
 from wd.logs.formats import Json, Line
 from wd.logs.terminal import Terminal
 
@@ -19,6 +20,8 @@ VARIABLE = "WD_LOG"
 """Environment variable for what `--log` says."""
 FORMS = ("text", "json")
 _handler: logging.Handler | None = None
+_chatter: dict[str, re.Pattern[str]] = {}
+"""Library -> what is found in its warnings that say nothing of the work."""
 _pythons_warning, _pythons_end = warnings.formatwarning, sys.excepthook
 
 
@@ -49,9 +52,25 @@ def use(handler: logging.Handler) -> None:
         root.removeHandler(_handler)
         _handler.close()
     _handler = handler
+    handler.addFilter(_is_worth_a_line)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     warnings.formatwarning = _as_line
+
+
+def take_over(library: str, chatter: re.Pattern[str] | None = None) -> None:
+    """Let a library that writes to standard error by itself speak in this log instead.
+
+    Its warnings are heard, but for those in which `chatter` is found.
+    """
+    if chatter is not None:
+        _chatter[library] = chatter
+    known = {library: logging.getLogger(library), **logging.Logger.manager.loggerDict}
+    for name, logger in known.items():
+        if is_of(library, name) and isinstance(logger, logging.Logger):
+            logger.propagate = True
+            for handler in [each for each in logger.handlers if _writes_to_a_stream(each)]:
+                logger.removeHandler(handler)
 
 
 def error_console() -> Console:
@@ -66,6 +85,20 @@ def error_console() -> Console:
 def new_run() -> dict[str, str]:
     """Return the name of a command's run, which its log lines and those of its workers bear."""
     return {"run": uuid.uuid4().hex[:8]}
+
+
+def _writes_to_a_stream(handler: logging.Handler) -> bool:
+    is_file = isinstance(handler, logging.FileHandler)
+    return isinstance(handler, logging.StreamHandler) and not is_file
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Tell whether a record is ours, or a warning of a library's that says something."""
+    if any(is_of(name, record.name) for name in OURS):
+        return True
+    chatter = (pattern for name, pattern in _chatter.items() if is_of(name, record.name))
+    message = record.getMessage()
+    return record.levelno >= logging.WARNING and not any(one.search(message) for one in chatter)
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

@@ -51,9 +51,9 @@ class Outbox:
         Raises TrackingError for what the server refuses.
         """
         with self._lock:
-            if not self._is_resting and self._file.exists():
+            if not self._is_resting and self._has_to_wait(entry):
                 self.flush()
-            if self._is_resting or self._file.exists():
+            if self._is_resting or self._has_to_wait(entry):
                 return self._keep(entry)
             try:
                 self._deliver(entry, self._real(entry.run_id))
@@ -75,6 +75,10 @@ class Outbox:
             data = {"experiment": experiment, "name": name, "key": key, "parent": parent}
             self._keep(Entry("create", stand_in, data | {"time": int(time.time() * 1000)}))
             return stand_in
+
+    def _has_to_wait(self, entry: Entry) -> bool:
+        """Whether something comes before it: of this process, or the making of its run."""
+        return self._file.exists() or self._real(entry.run_id).startswith(_PENDING)
 
     @property
     def _is_resting(self) -> bool:
