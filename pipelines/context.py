@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Self
 
 from wd.artifacts import Artifact, Identity, Metrics, Store
 from wd.config import Recipe
+from wd.logs import facts
 from wd.status import shown
 from wd.tracking import Tracker, open_tracker
 
@@ -135,14 +136,15 @@ class Run:
                     identity,
                     lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
                 )
-                self.say(f"made    {artifact.name} in {artifact.manifest['seconds']:.0f} s")
+                seconds = artifact.manifest["seconds"]
+                self.say(f"made    {artifact.name} in {seconds:.0f} s", made={"seconds": seconds})
             _log_final(tracker, artifact.metrics)
         return artifact
 
-    def say(self, line: str) -> None:
-        """Log a line, unless this run is quiet."""
+    def say(self, line: str, **figures: Mapping[str, Any]) -> None:
+        """Log a line and what figures it tells, unless this run is quiet."""
         if not self.quiet:
-            _LOG.info("%s", line)
+            _LOG.info("%s", line, extra=facts(**figures))
 
     def lineage(self, artifact: Artifact) -> dict[str, str]:
         """Return role -> name of everything that an artifact of this run was made from."""

@@ -13,7 +13,7 @@ from wd.distributed.parts import Stats, Worker, is_done, make, remove_leftovers,
 from wd.distributed.progress import Parts
 from wd.distributed.resources import Want, await_room, room, scales, watched
 from wd.distributed.runtime import ensure_ray
-from wd.logs import Voice
+from wd.logs import Voice, take_over
 
 if TYPE_CHECKING:
     from ray.data import ActorPoolStrategy
@@ -65,6 +65,7 @@ def _run(
     import ray
 
     context = ray.data.DataContext.get_current()
+    take_over("ray")  # importing it has set up its own log
     context.execution_no_progress_timeout_s = -1  # a part may take hours, and so may a node to come
     context.enable_progress_bars = False  # of Ray's own
     # A pool whose actors are all busy with their one part is to grow.

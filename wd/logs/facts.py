@@ -26,7 +26,7 @@ def facts(**known: Any) -> dict[str, dict[str, Any]]:
     """Return figures as a logging call's `extra`.
 
     `progress` has done, of, unit, and perhaps seconds_left and other figures; `validation` has
-    update and figures.
+    update and figures; `made`, the last of an artifact, has seconds.
     """
     return {"facts": known}
 

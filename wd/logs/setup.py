@@ -69,8 +69,7 @@ def take_over(library: str, chatter: re.Pattern[str] | None = None) -> None:
     for name, logger in known.items():
         if is_of(library, name) and isinstance(logger, logging.Logger):
             logger.propagate = True
-            for handler in [each for each in logger.handlers if _writes_to_a_stream(each)]:
-                logger.removeHandler(handler)
+            be_alone(logger)
 
 
 def error_console() -> Console:
@@ -87,9 +86,13 @@ def new_run() -> dict[str, str]:
     return {"run": uuid.uuid4().hex[:8]}
 
 
-def _writes_to_a_stream(handler: logging.Handler) -> bool:
-    is_file = isinstance(handler, logging.FileHandler)
-    return isinstance(handler, logging.StreamHandler) and not is_file
+def be_alone(logger: logging.Logger) -> None:
+    """Take a logger's handlers that write to a stream away; those that write files stay."""
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.StreamHandler) and not isinstance(
+            handler, logging.FileHandler
+        ):
+            logger.removeHandler(handler)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

@@ -32,7 +32,7 @@ class Terminal(logging.Handler):
             if work == own and "progress" in facts_of(record):
                 self._advance(work, record)
             elif record.levelno >= SAID:
-                if work != self._shown:
+                if work != self._shown or "made" in facts_of(record):
                     self.end()
                 self._write(record)
         except Exception:

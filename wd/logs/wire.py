@@ -8,7 +8,7 @@ from typing import Any
 
 from wd.logs.facts import facts_of, work_of, work_on
 from wd.logs.formats import trace_of
-from wd.logs.setup import configure, use
+from wd.logs.setup import be_alone, configure, use
 
 MARK = "wd-record: "
 """What a line that holds a record begins with."""
@@ -31,6 +31,7 @@ class Voice:
         """Let this process speak so."""
         work_on(self.work)
         hearing(self.heard)
+        be_alone(logging.getLogger())  # Ray Train gives its workers a handler, too
         if not self.heard:
             return configure()
         handler = logging.StreamHandler()
