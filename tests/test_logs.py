@@ -153,13 +153,13 @@ def test_what_is_no_record_is_not_taken_for_one(line: str) -> None:
 
 
 def test_a_worker_speaks_as_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    before = work_of()
+    before = Voice.here()
     try:
-        Voice({"artifact": "teacher/a-1"}, heard=True).adopt()
+        Voice({"artifact": "teacher/a-1"}, heard=True, form="text").adopt()
         LOG.debug("quiet", extra=facts(progress=PROGRESS))
         warnings.formatwarning("a warning", UserWarning, "file", 1)
     finally:
-        Voice(before, heard=False).adopt()
+        before.adopt()
         use(logging.NullHandler())
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line.removeprefix(MARK))["work"] == {"artifact": "teacher/a-1"}

@@ -19,6 +19,7 @@ from wd.logs.terminal import Terminal
 VARIABLE = "WD_LOG"
 """Environment variable for what `--log` says."""
 FORMS = ("text", "json")
+_form = "text"
 _handler: logging.Handler | None = None
 _chatter: dict[str, re.Pattern[str]] = {}
 """Library -> what is found in its warnings that say nothing of the work."""
@@ -31,10 +32,11 @@ def configure(form: str | None = None) -> None:
     Text has bars on a terminal, and a time on each line elsewhere. Other libraries' loggers are
     heard from warnings on. Raises ConfigError for another form.
     """
+    global _form
     form = form or os.environ.get(VARIABLE) or "text"
     if form not in FORMS:
         raise ConfigError(f"{VARIABLE}={form}: it can be {' or '.join(FORMS)}")
-    os.environ[VARIABLE] = form  # of processes that this one starts, too
+    _form = form
     if form == "json":
         use(_to_standard_error(Json()))
         sys.excepthook = _log_end
@@ -42,6 +44,11 @@ def configure(form: str | None = None) -> None:
         use(Terminal(Console(stderr=True)))
     else:
         use(_to_standard_error(Line(stamped=True)))
+
+
+def form_of_log() -> str:
+    """Return what this process was configured for."""
+    return _form
 
 
 def use(handler: logging.Handler) -> None:
@@ -76,7 +83,7 @@ def error_console() -> Console:
     """Return the console for tables between the lines; in a log of JSON nothing is shown."""
     if isinstance(_handler, Terminal):
         return _handler.console
-    if _handler is not None and isinstance(_handler.formatter, Json):
+    if _form == "json":
         return Console(stderr=True, quiet=True, force_terminal=False)
     return Console(stderr=True, soft_wrap=True)
 

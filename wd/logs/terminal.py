@@ -54,17 +54,14 @@ class Terminal(logging.Handler):
         if self._bar is None or self._shown != work:
             self.end()
             self._bar, self._shown = _bar(self.console), work
+            self._bar.add_task("", figures="")
             self._bar.start()
-        if not self._bar.tasks or self._bar.tasks[-1].description != what:
-            for task in self._bar.task_ids:
-                self._bar.remove_task(task)
-            self._bar.add_task(what, figures="")
-        figures = ", ".join(_figures(progress))
         self._bar.update(
-            self._bar.task_ids[-1],
+            self._bar.task_ids[0],
+            description=what,
             completed=progress["done"],
             total=progress["of"],
-            figures=figures,
+            figures=", ".join(_figures(progress)),
         )
         if progress["done"] >= progress["of"]:
             self.end()

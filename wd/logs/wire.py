@@ -8,7 +8,7 @@ from typing import Any
 
 from wd.logs.facts import facts_of, work_of, work_on
 from wd.logs.formats import trace_of
-from wd.logs.setup import be_alone, configure, use
+from wd.logs.setup import be_alone, configure, form_of_log, use
 
 MARK = "wd-record: "
 """What a line that holds a record begins with."""
@@ -21,11 +21,13 @@ class Voice:
 
     work: Mapping[str, str]
     heard: bool
+    form: str
+    """Of its log where it is not heard."""
 
     @classmethod
     def here(cls) -> "Voice":
         """Return that of workers which this process is about to start."""
-        return cls(work_of(), _heard)
+        return cls(work_of(), _heard, form_of_log())
 
     def adopt(self) -> None:
         """Let this process speak so."""
@@ -33,7 +35,7 @@ class Voice:
         hearing(self.heard)
         be_alone(logging.getLogger())  # Ray Train gives its workers a handler, too
         if not self.heard:
-            return configure()
+            return configure(self.form)
         handler = logging.StreamHandler()
         handler.setFormatter(_Wire())
         use(handler)
