@@ -230,6 +230,31 @@ def test_who_is_told_of_a_run_that_is_not_made_yet_can_still_track(
     assert "not tracked: " not in caplog.text
 
 
+@pytest.mark.slow
+def test_a_server_that_is_away_costs_its_tries_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever tracks later, for whatever run: it is only asked whether it answers again."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    monkeypatch.setattr(outbox, "_RETRY_SECONDS", 0.0)
+    with mlflow_server(tmp_path) as (uri, server):
+        recipe = RECIPE.model_copy(update={"tracking": TrackingConfig(uri=uri)})
+        with open_tracker(recipe, tmp_path) as run:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+            began = time.monotonic()
+            run.log_metrics({"loss": 1.0}, step=1)
+            tries, began = time.monotonic() - began, time.monotonic()
+            for number in range(10):
+                with run.child(f"stage {number}", str(number)) as stage:
+                    other = attach(stage.handle())
+                    with other.system_metrics():
+                        other.log_metrics({"loss": 1.0}, step=1)
+            assert time.monotonic() - began < tries
+    assert caplog.text.count("not tracked now: ") == 1
+    assert "the server does not answer (Connection refused); it is kept in " in caplog.text
+
+
 def test_what_is_trained_again_is_not_tracked_twice(tmp_path: Path) -> None:
     """A killed training goes on from its checkpoint, and passes the updates after it again."""
     for steps in ((1, 2, 3), (2, 3, 4)):

@@ -7,7 +7,20 @@ from typing import Any
 from wd.logs import SAID, hear, hearing, take_over
 
 _LOG = logging.getLogger(__name__)
-_CHATTER = re.compile("|".join((r"^\s*$",)))
+_CHATTER = re.compile(
+    "|".join(
+        (
+            r"^\s*$",
+            "Progress bars disabled",  # since ours is there
+            "Found multiple active Ray instances",
+            # The libraries in C++, of things that go right.
+            "has constructor arguments in the object store",
+            "metrics exporter agent",
+            "uncleared TaskHandle at shutdown",
+            r"gcs_actor_scheduler\.cc:\d+: Failed to kill actor",
+        )
+    )
+)
 """Lines that say nothing of the work. What is not known here is shown, above all errors."""
 
 

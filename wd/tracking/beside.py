@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from wd.errors import TrackingError
 from wd.tracking.tracker import Tracker
 
 
@@ -39,10 +38,14 @@ class Beside:
 
         self._later(log)
 
-    def _later(self, log: Callable[[], None]) -> None:
+    def observe(self, until: ExitStack) -> None:
+        """Track this machine's load until the stack closes, which waits for this."""
+        self._later(lambda: until.enter_context(self._tracker.system_metrics()))
+
+    def _later(self, log: Callable[[], object]) -> None:
         self._thread.submit(self._try, log)
 
-    def _try(self, log: Callable[[], None]) -> None:
+    def _try(self, log: Callable[[], object]) -> None:
         try:
             log()
         except Exception as error:  # a thread's are seen by nobody else
@@ -52,12 +55,10 @@ class Beside:
 @contextmanager
 def beside(tracker: Tracker) -> Iterator[Beside]:
     """Track also this machine while the context lasts; at its end everything is logged or kept."""
-    with ThreadPoolExecutor(1, "tracking") as thread, ExitStack() as stack:
-        try:
-            stack.enter_context(tracker.system_metrics())
-        except TrackingError as error:
-            _tell(error)
-        yield Beside(tracker, thread)
+    with ExitStack() as stack, ThreadPoolExecutor(1, "tracking") as thread:
+        tracking = Beside(tracker, thread)
+        tracking.observe(stack)
+        yield tracking
 
 
 def _tell(error: Exception) -> None:

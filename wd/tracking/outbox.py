@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from wd.errors import ServerAwayError, TrackingError
 from wd.files import whole
-from wd.tracking.delivery import Delivery, Entry
+from wd.tracking.delivery import Delivery, Entry, answers
 from wd.tracking.finding import PARENT_TAG, digest
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 15.0
-"""So long after a failure nothing is tried: a lost server costs its time-out each time."""
+"""So long after a failure nothing is tried; then it is asked once whether it answers."""
+_away: dict[Path, float] = {}
+"""The folder of what is kept for a server that is away -> when it last did not answer. Of the
+process: who tracks beside a training tells who tracks the stage."""
 _PENDING = "pending-"
 _IDS = "ids.json"
 
@@ -39,11 +42,10 @@ class Outbox:
 
     def __init__(self, client: "MlflowClient", folder: Path) -> None:
         name = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}"
-        self._deliver = Delivery(client)
+        self._deliver, self._uri = Delivery(client), client.tracking_uri
         self._folder = folder
         self._file = folder / f"{name}.jsonl"
         self._lock = RLock()
-        self._failed: float | None = None
 
     def send(self, entry: Entry) -> None:
         """Tell MLflow, after what is kept; keep the entry if the server is away.
@@ -51,13 +53,13 @@ class Outbox:
         Raises TrackingError for what the server refuses.
         """
         with self._lock:
-            if not self._is_resting and self._has_to_wait(entry):
+            if self._has_to_wait(entry):
                 self.flush()
-            if self._is_resting or self._has_to_wait(entry):
+            if self.is_away or self._has_to_wait(entry):
                 return self._keep(entry)
             try:
                 self._deliver(entry, self._real(entry.run_id))
-                self._failed = None
+                _away.pop(self._folder, None)
             except ServerAwayError as error:
                 self._keep(entry)
                 self._note(error)
@@ -65,7 +67,7 @@ class Outbox:
     def child(self, experiment: str, name: str, key: str, parent: str) -> str:
         """Return the id of a nested run: while the server is away, one that stands for it."""
         with self._lock:
-            known = "" if self._is_resting else self._real(parent)
+            known = "" if self.is_away else self._real(parent)
             if known and not known.startswith(_PENDING):
                 try:
                     return self._deliver.create(experiment, name, key, {PARENT_TAG: known})
@@ -81,18 +83,26 @@ class Outbox:
         return self._file.exists() or self._real(entry.run_id).startswith(_PENDING)
 
     @property
-    def _is_resting(self) -> bool:
-        return self._failed is not None and time.monotonic() - self._failed < _RETRY_SECONDS
+    def is_away(self) -> bool:
+        """Whether the server did not answer to this process, and does not again."""
+        failed = _away.get(self._folder)
+        if failed is None:
+            return False
+        if time.monotonic() - failed >= _RETRY_SECONDS:
+            if answers(self._uri):
+                return False
+            _away[self._folder] = time.monotonic()
+        return True
 
     def _note(self, error: TrackingError) -> None:
-        if self._failed is None:
+        if self._folder not in _away:
             _LOG.warning(
                 "not tracked now: %s; it is kept in %s and sent when the server is back, or at the "
                 "next start",
                 error,
                 self._folder,
             )
-        self._failed = time.monotonic()
+        _away[self._folder] = time.monotonic()
 
     def _keep(self, entry: Entry) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +116,7 @@ class Outbox:
             stream.write(json.dumps(data) + "\n")
 
     def flush(self) -> int:
-        """Send what all processes kept; return how many entries are left."""
+        """Send what all processes kept, unless the server is away; return how many are left."""
         if not self._folder.is_dir():
             return 0
         with self._lock, FileLock(self._folder / "lock"):
@@ -114,7 +124,7 @@ class Outbox:
             sent = 0
             try:
                 # Once more: an entry may wait for a run that another process's file makes.
-                for path in [*files, *files]:
+                for path in () if self.is_away else (*files, *files):
                     sent += self._flush_file(path)
             except ServerAwayError as error:
                 self._note(error)
@@ -122,7 +132,7 @@ class Outbox:
             if sent:
                 _LOG.info("tracked: %d kept entries are sent, %d left", sent, left)
             if not left:
-                self._failed = None
+                _away.pop(self._folder, None)
             return left
 
     def _flush_file(self, path: Path) -> int:

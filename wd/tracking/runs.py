@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,7 @@ class MLflowTracker:
     def system_metrics(self) -> Iterator[None]:  # noqa: D102
         from wd.tracking.machine_load import machine_load
 
-        with machine_load(self, self._handle):
+        with nullcontext() if self._outbox.is_away else machine_load(self, self._handle):
             yield
 
     @contextmanager
