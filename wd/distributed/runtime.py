@@ -23,8 +23,6 @@ _SETTINGS = {
     # Two workers' same warning is shown once, but our own records are all news.
     "RAY_DEDUP_LOGS_ALLOW_REGEX": MARK,
     "RAY_SCHEDULER_EVENTS": "0",  # who waits for room says so
-    # The libraries in C++ write "errors" to standard error that are none; real ones are raised.
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than the default
     "RAY_DATA_LOG_LEVEL": "WARNING",  # no execution plans; the progress bar stays
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announces itself with a warning otherwise
