@@ -29,12 +29,11 @@ class Parts:
         self._tell(level)
 
     def _tell(self, level: int) -> None:
-        progress = {"done": self._done, "of": self._total, "unit": f"parts of {self._name}"}
+        unit = "parts" if self._name == "parts" else f"{self._name} parts"
+        progress = {"done": self._done, "of": self._total, "unit": unit}
         if made := self._done - self._before:
             each = (time.monotonic() - self._began) / made
             progress["seconds_left"] = each * (self._total - self._done)
         who = work_of().get("stage", self._name)
-        line = "%s: %d of %d parts of %s"
-        _LOG.log(
-            level, line, who, self._done, self._total, self._name, extra=facts(progress=progress)
-        )
+        told = (who, self._done, self._total, unit)
+        _LOG.log(level, "%s: %d of %d %s", *told, extra=facts(progress=progress))
