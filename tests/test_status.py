@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,8 +40,8 @@ def seen(root: Path, enough: Callable[[Unfinished], object]) -> Unfinished:
 
 
 def test_what_is_logged_of_an_artifact_is_seen_from_elsewhere(tmp_path: Path) -> None:
-    with shown(str(tmp_path), NAME, PLACE, "http://mlflow/run"):
-        assert work_of() == {"stage": "teacher", "artifact": NAME}
+    with working_on(command="wd run x"), shown(str(tmp_path), NAME, PLACE, "http://mlflow/run"):
+        assert work_of() == {"command": "wd run x", "stage": "teacher", "artifact": NAME}
         LOG.debug("update 5 of 8", extra=facts(progress=PROGRESS))
         LOG.info("validation", extra=facts(validation={"update": 4, "loss": 2.5}))
         with working_on(artifact="student/other-1"):
@@ -51,6 +53,7 @@ def test_what_is_logged_of_an_artifact_is_seen_from_elsewhere(tmp_path: Path) ->
         assert told
         assert told.artifact == NAME
         assert told.state == "making"
+        assert told.command == "wd run x"  # of who started this process
         assert told.mlflow == "http://mlflow/run"
         assert told.progress
         assert told.progress.items() > PROGRESS.items()
@@ -119,3 +122,17 @@ def test_what_is_no_status_is_not_taken_for_one(tmp_path: Path, content: str) ->
     (folder / "status.json").write_text(content)
     (one,) = unfinished(str(tmp_path))
     assert (one.status, one.checkpoint) == (None, 7)
+
+
+def test_a_process_that_is_ended_in_the_middle_says_so(tmp_path: Path) -> None:
+    code = (
+        "import sys, threading, time\n"
+        "from wd.status import shown\n"
+        f"def make():\n    with shown({str(tmp_path)!r}, {NAME!r}, {PLACE!r}, None):\n"
+        "        time.sleep(60)\n"
+        "threading.Thread(target=make, daemon=True).start(); time.sleep(1); sys.exit(1)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], timeout=50)
+    (one,) = unfinished(str(tmp_path))
+    assert one.status
+    assert (one.status.state, one.status.error) == ("interrupted", "its process was ended")

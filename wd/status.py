@@ -4,6 +4,7 @@ While an artifact is made, `.work/<stage>/<hash>/status.json` says by whom, sinc
 written anew every few seconds by a thread: a file whose time is old tells of a lost process.
 """
 
+import atexit
 import getpass
 import logging
 import os
@@ -81,7 +82,7 @@ def shown(root: str, artifact: str, place: str, mlflow: str | None) -> Iterator[
         host=socket.gethostname(),
         process=os.getpid(),
         user=_user(),
-        command=command_line(),
+        command=work_of().get("command") or command_line(),
         since=now,
         beat=now,
         mlflow=mlflow,
@@ -129,10 +130,12 @@ class _Beat(logging.Handler):
 
     def __enter__(self) -> "_Beat":
         logging.getLogger().addHandler(self)
+        atexit.register(self._exit)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        atexit.unregister(self._exit)
         logging.getLogger().removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -160,6 +163,10 @@ class _Beat(logging.Handler):
             self._filesystem.delete_file(f"{self._folder}/{_FILE}")
             if not self._filesystem.get_file_info(pafs.FileSelector(self._folder)):
                 self._filesystem.delete_dir(self._folder)
+
+    def _exit(self) -> None:
+        """Say that this process ends in the middle: a search stops trials so."""
+        self.end(state="interrupted", error="its process was ended")
 
     def _go_on(self) -> None:
         with suppress(OSError):

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from wd.errors import UserError
 from wd.logs import configure, new_run, working_on
+from wd.manifest import command_line
 
 _USERS_DISK = (
     errno.EACCES,
@@ -58,7 +59,7 @@ class CommandGroup(TyperGroup):
         """Run the command."""
         again = shlex.join(["wd", *ctx.meta["wd.arguments"]])
         way_on = f"interrupted: what is finished is kept; to go on, again: {again}"
-        with working_on(**new_run()), reporting(way_on):
+        with working_on(**new_run(), command=command_line()), reporting(way_on):
             return super().invoke(ctx)
 
 

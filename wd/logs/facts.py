@@ -38,7 +38,7 @@ def facts_of(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 def work_of(record: logging.LogRecord | None = None) -> Mapping[str, str]:
-    """Return what a record, or this process, is about: run, stage, artifact, as far as known."""
+    """Return what a record, or this process, is about: run, command, stage, artifact, if known."""
     work: Mapping[str, str] = getattr(record, "work", _work)
     return dict(work)
 

@@ -30,7 +30,7 @@ class Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
-            **work_of(record),
+            **{key: value for key, value in work_of(record).items() if key != "command"},
             "logger": record.name,
             **facts_of(record),
         }
