@@ -1,18 +1,20 @@
 """A pipeline run: its recipe, its store, its tracker, and the one way to make an artifact."""
 
+import logging
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self
 
-from rich.console import Console
-
 from wd.artifacts import Artifact, Identity, Metrics, Store
 from wd.config import Recipe
+from wd.logs import facts
+from wd.status import shown
 from wd.tracking import Tracker, open_tracker
 
+_LOG = logging.getLogger(__name__)
 STAGES = (
     "corpus",
     "tokenizer",
@@ -53,7 +55,8 @@ class Run:
     """Called in this process after each validation (training with `ray.workers: 0` only)."""
     parent: Tracker | None = None
     """The MLflow run to work under, if not the recipe's own: a sweep's trial has one."""
-    console: Console = field(default_factory=lambda: Console(stderr=True, soft_wrap=True))
+    quiet: bool = False
+    """Whether what is made and what exists is not told, since somebody else does."""
 
     def __post_init__(self) -> None:
         self.store = Store(self.recipe.root)
@@ -105,15 +108,14 @@ class Run:
         found = None if again else self.store.find(identity)
         if self.dry:
             self.outlook[identity.name] = "exists" if found else "to do"
-            self.console.print(f"{self.outlook[identity.name]:6}  {identity.name}", highlight=False)
+            self.say(f"{self.outlook[identity.name]:6}  {identity.name}")
             return found or self.store.planned(identity)
         if found:
-            self.console.print(f"[green]exists[/]  {found.name}", highlight=False)
+            self.say(f"exists  {found.name}")
             return found
         with self.store.lock(identity):
             if not again and (found := self.store.find(identity)):
                 return found
-            self.console.print(f"[bold]making[/]  {identity.name}", highlight=False)
             return self._build(identity, build)
 
     def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
@@ -126,14 +128,23 @@ class Run:
                     **{f"wd.input.{role}": name for role, name in identity.inputs.items()},
                 }
             )
-            artifact = self.store.publish(
-                identity,
-                lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
-            )
+            handle, place = tracker.handle(), f"{identity.stage}/{identity.hash}"
+            page = handle.page if handle else None
+            with shown(self.store.root, identity.name, place, page):
+                self.say(f"making  {identity.name}")
+                artifact = self.store.publish(
+                    identity,
+                    lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
+                )
+                seconds = artifact.manifest["seconds"]
+                self.say(f"made    {artifact.name} in {seconds:.0f} s", made={"seconds": seconds})
             _log_final(tracker, artifact.metrics)
-        seconds = artifact.manifest["seconds"]
-        self.console.print(f"[green]made[/]    {artifact.name} in {seconds:.0f} s", highlight=False)
         return artifact
+
+    def say(self, line: str, **figures: Mapping[str, Any]) -> None:
+        """Log a line and what figures it tells, unless this run is quiet."""
+        if not self.quiet:
+            _LOG.info("%s", line, extra=facts(**figures))
 
     def lineage(self, artifact: Artifact) -> dict[str, str]:
         """Return role -> name of everything that an artifact of this run was made from."""
@@ -164,13 +175,13 @@ class Run:
         What either makes the other knows, so that shared stages are not looked up again.
         """
         parent = None if self.dry else self.tracker
-        run = Run(recipe, self.dry, self.rebuild, parent=parent, console=self.console)
+        run = Run(recipe, self.dry, self.rebuild, parent=parent, quiet=self.quiet)
         run._made, run.outlook = self._made, self.outlook
         return run
 
     def glance(self, recipe: Recipe) -> "Run":
         """Return a dry run of another recipe, to see what exists; it says and makes nothing."""
-        run = Run(recipe, dry=True, console=Console(quiet=True))
+        run = Run(recipe, dry=True, quiet=True)
         run._made = dict(self._made)
         return run
 

@@ -14,10 +14,10 @@ OURS = ("wd", "pipelines", "tune_spaces", "cluster")
 
 LAYERS = (
     ("wd.errors", "wd.files", "wd.language_codes", "wd.machine", "wd.svg"),
-    ("wd.installed",),
+    ("wd.installed", "wd.logs"),
     ("wd.manifest", "wd.places"),
     ("wd.config",),
-    ("wd.artifacts", "wd.tracking"),
+    ("wd.artifacts", "wd.status", "wd.tracking"),
     ("wd.data", "wd.model"),
     ("wd.generator", "wd.decoding"),
     ("wd.training", "wd.evaluation", "wd.interop"),

@@ -127,6 +127,7 @@ def test_training_goes_on_without_the_server(
     tmp_path: Path,
     job: Callable[..., TrainingJob],
     capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -146,9 +147,8 @@ def test_training_goes_on_without_the_server(
     found = result_of(task)
     assert found is not None
     assert [each["update"] for each in found.figures["history"]] == [4, 8, 12]
-    told = capfd.readouterr().err
-    assert f"not tracked now: tracking.uri {uri}" in told
-    assert "Traceback" not in told
+    assert f"not tracked now: tracking.uri {uri}" in caplog.text
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
     port = int(uri.rpartition(":")[2])
     with mlflow_server(tmp_path, port), open_tracker(recipe, tmp_path) as run:
         client = connect(uri)
@@ -158,7 +158,7 @@ def test_training_goes_on_without_the_server(
 
 @pytest.mark.slow
 def test_what_a_lost_server_was_not_told_is_sent_when_it_is_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(outbox, "_RETRY_SECONDS", 0.5)
@@ -202,9 +202,57 @@ def test_what_a_lost_server_was_not_told_is_sent_when_it_is_back(
             pass
         assert again.run_id == runs["while away"].info.run_id, "it goes on as the same run"
     assert list((tmp_path / "mlflow-unsent").rglob("*.jsonl")) == []
-    told = capfd.readouterr().err
-    assert told.count("not tracked now: ") == 1
-    assert "kept entries are sent, 0 left" in told
+    assert caplog.text.count("not tracked now: ") == 1
+    assert "kept entries are sent, 0 left" in caplog.text
+
+
+@pytest.mark.slow
+def test_who_is_told_of_a_run_that_is_not_made_yet_can_still_track(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker is started while the server is away, and tracks when it is back."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    port = free_port()
+    recipe = RECIPE.model_copy(update={"tracking": TrackingConfig(uri=f"http://127.0.0.1:{port}")})
+    with ExitStack() as exits:
+        server = exits.enter_context(mlflow_server(tmp_path, port))[1]
+        with open_tracker(recipe, tmp_path) as run:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+            with run.child("while away", "w") as away:
+                exits.enter_context(mlflow_server(tmp_path, port))
+                attach(away.handle()).log_metrics({"loss": 1.0}, step=1)
+        client = connect(str(recipe.tracking.uri))
+        runs = client.search_runs([run.handle().experiment_id])
+        (made,) = [each for each in runs if each.info.run_name == "while away"]
+        assert made.data.metrics == {"loss": 1.0}
+        assert made.info.status == "FINISHED"
+    assert "not tracked: " not in caplog.text
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_costs_its_tries_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever tracks later, for whatever run: it is only asked whether it answers again."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    monkeypatch.setattr(outbox, "_RETRY_SECONDS", 0.0)
+    with mlflow_server(tmp_path) as (uri, server):
+        recipe = RECIPE.model_copy(update={"tracking": TrackingConfig(uri=uri)})
+        with open_tracker(recipe, tmp_path) as run:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+            began = time.monotonic()
+            run.log_metrics({"loss": 1.0}, step=1)
+            tries, began = time.monotonic() - began, time.monotonic()
+            for number in range(10):
+                with run.child(f"stage {number}", str(number)) as stage:
+                    other = attach(stage.handle())
+                    with other.system_metrics():
+                        other.log_metrics({"loss": 1.0}, step=1)
+            assert time.monotonic() - began < tries
+    assert caplog.text.count("not tracked now: ") == 1
+    assert "the server does not answer (Connection refused); it is kept in " in caplog.text
 
 
 def test_what_is_trained_again_is_not_tracked_twice(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """How commands fail: one message for the user's mistakes, and a way on after Ctrl-C."""
 
 import errno
+import logging
 import shlex
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,8 @@ from typer import Exit
 from typer.core import TyperGroup
 
 from wd.errors import UserError
+from wd.logs import configure, new_run, working_on
+from wd.manifest import command_line
 
 _USERS_DISK = (
     errno.EACCES,
@@ -24,7 +25,7 @@ _USERS_DISK = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
 )
-_PYTHONS = warnings.formatwarning
+_LOG = logging.getLogger(__name__)
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -33,15 +34,16 @@ INTERRUPTED = 130
 def reporting(interrupted: str) -> Iterator[None]:
     """Exit with 2 after a `UserError`, with 130 after Ctrl-C; other errors are bugs and show."""
     try:
+        configure()
         yield
     except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr, flush=True)
+        _LOG.info("%s", interrupted)
         raise Exit(INTERRUPTED) from None
     except Exception as error:
         message = _message(error)
         if message is None:
             raise
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        _LOG.error("%s", message)
         raise Exit(BAD_INPUT) from None
 
 
@@ -55,17 +57,10 @@ class CommandGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        warnings.formatwarning = _as_line
         again = shlex.join(["wd", *ctx.meta["wd.arguments"]])
-        with reporting(f"interrupted: what is finished is kept; to go on, again: {again}"):
+        way_on = f"interrupted: what is finished is kept; to go on, again: {again}"
+        with working_on(**new_run(), command=command_line()), reporting(way_on):
             return super().invoke(ctx)
-
-
-def _as_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
-    """Return a warning as our users read it; a library's keeps its place."""
-    if category is UserWarning:
-        return f"warning: {message}\n"
-    return _PYTHONS(message, category, *place, **more)
 
 
 def _message(error: BaseException | None) -> str | None:

@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.commands.options import AsJson, Overrides, RecipeArgument, examples, print_json
+from pipelines.commands.options import (
+    AsJson,
+    LogForm,
+    Overrides,
+    RecipeArgument,
+    examples,
+    print_json,
+)
 from pipelines.commands.recipe_arguments import read_recipe
 from wd.config import ChosenQuantization, DecodingConfig, Quantization
 
@@ -226,6 +233,7 @@ def promote(
         bool, typer.Option("--dry-run", help="Only print the verdict; register and change nothing.")
     ] = False,
     as_json: AsJson = False,
+    log: LogForm = None,
     root: Root = "artifacts",
 ) -> None:
     """Register the student; it gets the alias if it passes the gate.

@@ -1,9 +1,11 @@
 """Arguments and options that several commands share."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+
+from wd.logs import configure
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a path to one.")
@@ -16,6 +18,14 @@ Overrides = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what exists and what is to do.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON instead.")]
+LogForm = Annotated[
+    Literal["text", "json"] | None,
+    typer.Option(
+        "--log",
+        callback=configure,
+        help="How the log looks; WD_LOG is the default. json: each line is a JSON object.",
+    ),
+]
 
 
 def print_json(value: Any) -> None:

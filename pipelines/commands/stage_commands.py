@@ -11,6 +11,7 @@ import typer
 from pipelines.commands.options import (
     AsJson,
     DryRun,
+    LogForm,
     Overrides,
     RecipeArgument,
     examples,
@@ -40,6 +41,7 @@ def run(
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    log: LogForm = None,
 ) -> None:
     """Run all stages: raw parallel text in, a registered student out.
 
@@ -98,6 +100,7 @@ def _add_stage(name: str, about: str) -> None:
         overrides: Overrides = None,
         dry_run: DryRun = False,
         as_json: AsJson = False,
+        log: LogForm = None,
     ) -> None:
         _make(name, recipe, overrides, dry_run, as_json)
 
@@ -130,6 +133,7 @@ def student(
     ] = "wd",
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    log: LogForm = None,
 ) -> None:
     """Phase 2: train the student; --method says where its weights start and what it reads."""
     _make("student", recipe, overrides, dry_run, as_json, method)
@@ -141,6 +145,7 @@ def evaluate(
     overrides: Overrides = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    log: LogForm = None,
 ) -> None:
     """Compare teacher, KD student and WD student on the test set."""
     show = None if as_json else _print_evaluation

@@ -8,6 +8,7 @@ import typer
 from pipelines.commands.options import (
     AsJson,
     DryRun,
+    LogForm,
     Overrides,
     RecipeArgument,
     examples,
@@ -57,6 +58,7 @@ def ladder(
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    log: LogForm = None,
 ) -> None:
     """Compare scratch, KD, layer copy and WD at equal size and budget.
 
@@ -111,6 +113,7 @@ def sweep(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 1,
     as_json: AsJson = False,
+    log: LogForm = None,
 ) -> None:
     """Search students for quality and speed, under the recipe's limits (section `search`).
 

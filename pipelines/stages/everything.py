@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from pipelines.context import STAGES, Run
 from wd.artifacts import Artifact
-from wd.errors import ConfigError, TrackingError
+from wd.errors import ConfigError, RegistryError, TrackingError
 from wd.tracking import is_tracked
 
 
@@ -28,8 +28,12 @@ def everything(run: Run) -> dict[str, Artifact]:
                 check_registrable(recipe)
     made = {"evaluation": evaluation(run)}
     if is_tracked(recipe):
-        return made | {"registry": registry(run)}
-    run.console.print("left out  registry: tracking.uri is none, and the registry is MLflow's")
+        try:
+            return made | {"registry": registry(run)}
+        except (RegistryError, TrackingError) as error:
+            way_on = "all that is to be registered is made and kept; the same command goes on"
+            raise type(error)(f"{error} ({way_on})") from error
+    run.say("left out  registry: tracking.uri is none, and the registry is MLflow's")
     return made
 
 

@@ -19,6 +19,7 @@ from wd.config import PseudoConfig, RayConfig
 from wd.data.schema import part_files
 from wd.data.shards import pack_pseudo
 from wd.errors import DataError
+from wd.logs import error_console
 
 VERSION = 2
 
@@ -47,7 +48,7 @@ def pseudo(run: Run) -> Artifact:
         longest = recipe.pseudo.max_length
         warn_of_cuts("pseudo", report.cut, report.sentences, longest, "pseudo.max_length")
         if report.examples:
-            run.console.print(table(report, recipe.pseudo))
+            error_console().print(table(report, recipe.pseudo))
         return report.model_dump(exclude={"examples", "decoding"})
 
     return run.stage(

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from pipelines.context import Run
 from pipelines.stages.generator import generator
 from pipelines.stages.pseudo import pseudo_shards
@@ -41,7 +39,7 @@ def students(run: Run, places: Sequence[Place]) -> dict[Place, Made]:
     made = {}
     for number, place in enumerate(places, start=1):
         if not run.dry:
-            run.console.print(f"student {number} of {len(places)}: {place}", highlight=False)
+            run.say(f"student {number} of {len(places)}: {place}")
         with run.sibling(place.recipe(run.recipe)) as one:
             made[place] = _made(one, place.rung)
     return made
@@ -67,7 +65,7 @@ def train_side_by_side(run: Run, places: Sequence[Place], concurrent: int) -> No
         },
         config=run.recipe.ray,
         concurrent=concurrent,
-        announce=partial(run.console.print, highlight=False),
+        announce=run.say,
     )
 
 
@@ -90,5 +88,5 @@ def _train(
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{platform.node()} has no {folder}: {SHARE}")
-    with Run(recipe, parent=attach(handle), console=Console(quiet=True)) as run:
+    with Run(recipe, parent=attach(handle), quiet=True) as run:
         _made(run, rung)

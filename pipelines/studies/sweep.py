@@ -23,6 +23,8 @@ from pipelines.studies.sweep_speeds import ShapeSpeeds
 from pipelines.studies.sweep_trial import trial, with_updates
 from wd.config import Recipe, overridden
 from wd.errors import ConfigError, UserError
+from wd.logs import error_console
+from wd.status import shown
 from wd.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -118,8 +120,13 @@ def _searched(
     folder = run.store.folder / ".work" / "sweep" / digest
     spaces = " ".join(Path(space).stem for space in request.spaces)
     with run.tracker.child(f"sweep {spaces}", key=key) as tracker:
+        handle, name = tracker.handle(), f"sweep/{recipe.name}-{digest}"
+        page = handle.page if handle else None
         tracker.log_params({"search": recipe.search.model_dump(mode="json"), **_described(request)})
-        with Board(run.console, recipe.search, plan.given) as board:
+        with (
+            Board(error_console(), recipe.search, plan.given) as board,
+            shown(run.store.root, name, f"search/{digest}", page),
+        ):
             ends = _search(run, request, plan, tracker, folder, board)
         refused = [one for one in plan.given if one.refused]
         if not any(end.status == "finished" for end in ends):

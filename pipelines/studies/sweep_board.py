@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: one table that changes on a terminal, plain lines in a log."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -8,11 +9,13 @@ from rich.live import Live
 from rich.table import Table
 
 from wd.config import SearchConfig
+from wd.logs import facts
 
 if TYPE_CHECKING:
     from wd.distributed.points import Candidate
     from wd.distributed.records import TrialEnd
 
+_LOG = logging.getLogger(__name__)
 _COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}
 _ROWS = 30
 """Of the live table; the oldest ones that ended are left out."""
@@ -42,13 +45,15 @@ class Board:
     def show(self, end: "TrialEnd") -> None:
         """Show a trial's new state."""
         self._states[end.key] = end
+        done = sum(each.status != "running" for each in self._states.values())
+        progress = {"done": done, "of": self._config.max_trials, "unit": "trials"}
         if self._live:
             self._live.update(live_table(self._config, list(self._states.values())))
-        else:
-            self._say(line(self._config, end))
+        level = logging.DEBUG if self._live else logging.INFO
+        _LOG.log(level, "%s", line(self._config, end), extra=facts(progress=progress))
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False)
+        _LOG.info("%s", text)
 
 
 def line(config: SearchConfig, end: "TrialEnd") -> str:

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Console
-
 from pipelines.context import Run
 from wd.config import Recipe, TrainingConfig, overridden
 from wd.tracking import Tracker
@@ -41,8 +39,7 @@ def trial(
         if done < total:  # else nothing is left to be saved by stopping
             report({**qualities, "update": done})
 
-    quiet = Console(quiet=True)
-    with Run(changed, on_validation=on_validation, parent=tracker, console=quiet) as run:
+    with Run(changed, on_validation=on_validation, parent=tracker, quiet=True) as run:
         phases = {"generator": generator(run), "student": student(run, "wd")}
     made = {role: artifact.name for role, artifact in phases.items()}
     best = phases["student"].metrics["validation"]

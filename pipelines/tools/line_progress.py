@@ -1,5 +1,6 @@
 """How far a translation of a file is: a bar on a terminal, a line now and then in a log."""
 
+import logging
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+_LOG = logging.getLogger(__name__)
 _EVERY_SECONDS = 10
 """In a log."""
 
@@ -36,7 +38,7 @@ class Progress:
         elif self._target and now - self._told >= _EVERY_SECONDS:
             self._told = now
             of = f" of {self._total:,}" if self._total else ""
-            print(f"{self._name}: {lines:,}{of} lines", file=sys.stderr, flush=True)
+            _LOG.info("%s: %s%s lines", self._name, f"{lines:,}", of)
 
     def __enter__(self) -> Self:
         return self
@@ -46,11 +48,13 @@ class Progress:
             self._bar.stop()
         if self._target and kind is None:
             seconds = max(time.monotonic() - self._started, 1e-9)
-            print(
-                f"{self._name}: {self._lines:,} lines in {seconds:.1f} s "
-                f"({self._lines / seconds:,.0f} lines/s): {self._target}",
-                file=sys.stderr,
-                flush=True,
+            _LOG.info(
+                "%s: %s lines in %.1f s (%s lines/s): %s",
+                self._name,
+                f"{self._lines:,}",
+                seconds,
+                f"{self._lines / seconds:,.0f}",
+                self._target,
             )
 
 

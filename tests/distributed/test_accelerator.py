@@ -30,11 +30,12 @@ def card(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
 
 @pytest.mark.parametrize("card", [True, False], indirect=True)
 def test_a_process_of_its_own_uses_what_torch_sees(
-    card: bool, capsys: pytest.CaptureFixture[str]
+    card: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone = RayConfig(workers=0)
     assert [gpu_here(alone) for _ in range(2)] == [card, card]
-    assert capsys.readouterr().err.count("ray.gpu: auto: this process has a card") == card
+    assert caplog.text.count("ray.gpu: auto: this process has a card") == card
+    caplog.clear()
     assert decoding_device(alone) == ("auto" if card else "cpu")
     never = RayConfig(workers=0, gpu=False)
     assert not gpu_here(never)
@@ -46,7 +47,7 @@ def test_a_process_of_its_own_uses_what_torch_sees(
     else:
         with pytest.raises(ConfigError, match=r"ray\.gpu: true, but torch .* sees no GPU"):
             gpu_here(must)
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("card", [True, False], indirect=True)
@@ -57,7 +58,7 @@ def test_a_cluster_is_asked_for_what_is_up(
     own: bool,
     gpus: int,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     import ray
 
@@ -67,7 +68,7 @@ def test_a_cluster_is_asked_for_what_is_up(
     monkeypatch.setattr(ray, "cluster_resources", lambda: has)
     used = gpus > 0 and (card or not own)  # a machine of ours may have a torch without CUDA
     assert gpu_on_cluster(RayConfig()) == used
-    assert ("the cluster has 4 GPUs" in capsys.readouterr().err) == used
+    assert ("the cluster has 4 GPUs" in caplog.text) == used
     assert gpu_on_cluster(RayConfig(gpu=True))
     assert not gpu_on_cluster(RayConfig(gpu=False))
 

@@ -66,13 +66,13 @@ def test_a_cluster_of_our_own_is_all_there_will_be(
 
 
 def test_nodes_that_join_are_waited_for_a_while(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(resources, "PATIENCE_SECONDS", 0.3)
     nodes.append(node(1))
     with pytest.raises(ClusterError, match="1 CPUs and 0 GPUs in all on 1 nodes"):
         await_room(want(2), "teacher")
-    assert capsys.readouterr().err.count("teacher: waiting for room: it wants a process of 2") == 1
+    assert caplog.text.count("teacher: waiting for room: it wants a process of 2") == 1
 
     looks = iter(range(3))
 
@@ -94,12 +94,12 @@ def test_an_autoscaler_is_left_to_do_its_work(
 
 
 def test_who_watches_tells_until_something_has_begun(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(resources, "TELL_SECONDS", 0.05)
     answers = iter([False, False, True])
     with watched(want(1, 0.5), "pseudo", lambda: next(answers)):
         time.sleep(1)
-    told = capsys.readouterr().err.splitlines()
+    told = caplog.messages
     assert len(told) == 2
     assert told[0].startswith("pseudo: waiting for room: it wants a process of 1 CPUs and 0.5 GPU,")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from wd.config import RayConfig
@@ -41,6 +42,19 @@ def test_every_piece_is_called_and_so_many_at_a_time(tmp_path: Path, concurrent:
     spans = [tuple(map(float, (tmp_path / name).read_text().split())) for name in names]
     most = max(sum(began <= one < ended for began, ended in spans) for one, _ in spans)
     assert most == concurrent
+
+
+def test_a_process_that_is_done_is_gone_with_its_memory(tmp_path: Path) -> None:
+    def piece() -> None:
+        (tmp_path / str(os.getpid())).touch()
+
+    run({"a": piece, "b": piece}, concurrent=1)
+    processes = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(processes) == 2
+    deadline = time.monotonic() + 20
+    while any(map(psutil.pid_exists, processes)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(psutil.pid_exists, processes))
 
 
 def test_what_a_piece_raises_is_raised_and_nothing_more_begins(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.faults.driver import Driver
 from wd.distributed import resources
 from wd.distributed.resources import Want
 from wd.errors import UserError
+from wd.logs import Voice
 
 ROOT = Path(__file__).parents[2]
 MAP = """
@@ -20,12 +21,14 @@ from pathlib import Path
 import ray
 from wd.config import RayConfig
 from wd.distributed.map import map_parts
+from wd.logs import configure
 
 class Tell:
     def __call__(self, part, out):
         out.touch()
         return {"gpus": ray.get_gpu_ids(), "visible": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
+configure()
 config = RayConfig(address=sys.argv[1], gpu=True, gpus_per_worker=0.5, map_cpus=0.5)
 parts = [Path(sys.argv[2], f"part-{number}") for number in range(5)]
 print(map_parts(Tell, parts, Path(sys.argv[2], "made"), config=config, actor_args=()))
@@ -95,7 +98,7 @@ def test_failed_starts_end_a_training_and_want_of_room_does_not(
     monkeypatch.setattr(waiting, "say_waiting", lambda want, who: said.append(who))
     clock = iter(range(0, 10_000, 60))
     monkeypatch.setattr(waiting.time, "monotonic", lambda: float(next(clock)))
-    callback = waiting.Waiting(Want(1.0, 1.0, "ray.cpus_per_worker", 2), "teacher", 2)
+    callback = waiting.Waiting(Want(1.0, 1.0, "ray.cpus_per_worker", 2), "teacher", 2, Voice.here())
     no_room = ReschedulingState(ControllerError(WorkerGroupStartupTimeoutError(2)))
     died = ReschedulingState(ControllerError(WorkerGroupStartupFailedError("died")))
     before = InitializingState()

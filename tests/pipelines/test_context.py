@@ -67,21 +67,21 @@ def test_so_does_a_ladder_of_many_runs(recipe: Recipe, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_looks_once_for_each_artifact(
-    recipe: Recipe, capfd: pytest.CaptureFixture
+    recipe: Recipe, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Run(recipe, dry=True) as run:
         everything(run)
-    lines = capfd.readouterr().err.splitlines()
+    lines = caplog.messages
     assert len(lines) == len(set(lines)) == len(run.outlook) == len(run.answers)
 
 
 def test_without_tracking_the_registry_is_left_out(
-    recipe: Recipe, capsys: pytest.CaptureFixture[str]
+    recipe: Recipe, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Run(overridden(recipe, {"tracking.uri": "none"}), dry=True) as run:
         assert list(everything(run)) == ["evaluation"]
     assert not any(name.startswith("registry/") for name in run.outlook)
-    assert capsys.readouterr().err.count("left out  registry: tracking.uri is none") == 1
+    assert caplog.text.count("left out  registry: tracking.uri is none") == 1
 
 
 def test_published_figures_do_not_tear_the_curves(recipe: Recipe) -> None:

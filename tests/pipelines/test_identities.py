@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import yaml
-from rich.console import Console
 
 from pipelines.context import Run
 from pipelines.stages.everything import everything
@@ -155,7 +154,7 @@ tokenizer: {{joint: false}}
 
 def artifacts(recipe: Recipe) -> dict[str, str]:
     """Return artifact -> its hash, of all that a run makes."""
-    with Run(recipe, dry=True, console=Console(quiet=True)) as run:
+    with Run(recipe, dry=True, quiet=True) as run:
         everything(run)
     found = {}
     for name in run.outlook:

@@ -119,14 +119,14 @@ def test_a_resumed_run_equals_an_unbroken_one(job: Job, phase: str, stop: int) -
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("update", [4, 8, 12])
 def test_a_validation_that_fails_costs_no_training(
-    job: Job, phase: str, update: int, capsys: pytest.CaptureFixture[str]
+    job: Job, phase: str, update: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, whole = twins(job, phase, ema_decay=0.9, bleu_sentences=5)
     killed_at(update, broken)  # by what it does with the validation's figures
     assert [folder.name for folder in saved(broken)][-1] == f"update-{update:08d}"
     validated: list[int] = []
     run_job(broken, World(), lambda figures: validated.append(figures["update"]))
-    assert f"going on from update {update}\n" in capsys.readouterr().err
+    assert f"{phase}: going on from update {update}" in caplog.messages
     assert validated == list(range(update, 13, 4))
     resumed, unbroken = result_of(broken), run(whole)
     assert equal(resumed.module, unbroken.module)
@@ -248,7 +248,7 @@ def test_only_a_checkpoint_from_the_same_data_is_gone_on_from(
     job: Job,
     held_out: HeldOut,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     role: str,
     described: bool,
 ) -> None:
@@ -262,7 +262,7 @@ def test_only_a_checkpoint_from_the_same_data_is_gone_on_from(
     with pytest.raises(ArtifactError, match="a checkpoint of another run"):
         run(other)
     run(same)
-    assert "going on from update 8" in capsys.readouterr().err
+    assert "going on from update 8" in caplog.text
 
 
 @pytest.mark.parametrize("role", ["train", "held-out text"])

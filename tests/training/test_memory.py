@@ -29,6 +29,28 @@ def page_faults(choice: str) -> int:
     return int(done.stdout)
 
 
+BACK = """
+import psutil, torch
+from wd.training.memory import give_freed_memory_back, keep_freed_memory
+keep_freed_memory()
+before = psutil.Process().memory_info().rss
+blocks = [torch.ones(1_000_000) for _ in range(100)]
+last = torch.ones(1_000)  # above the others: what is freed below it is not the heap's end
+del blocks
+kept = psutil.Process().memory_info().rss
+give_freed_memory_back()
+print(kept - before, psutil.Process().memory_info().rss - before)
+"""
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is about glibc")
 def test_the_next_step_gets_it_back() -> None:
     assert page_faults("keep") < page_faults("return") / 10
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is about glibc")
+def test_the_kernel_gets_it_back_when_training_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", BACK], capture_output=True, text=True, check=True)
+    kept, left = (int(number) for number in done.stdout.split())
+    assert kept > 390_000_000
+    assert left < 40_000_000

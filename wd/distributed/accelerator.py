@@ -1,11 +1,13 @@
 """Whether the work is done on GPUs: the one place where `ray.gpu` is read."""
 
-import sys
+import logging
 from functools import cache
 from typing import Literal
 
 from wd.config import HALF_PRECISION, RayConfig, Recipe
 from wd.errors import ConfigError
+
+_LOG = logging.getLogger(__name__)
 
 
 def gpu_here(config: RayConfig) -> bool:
@@ -90,4 +92,4 @@ def gpu_share(config: RayConfig, gpu: bool, workers: int = 1) -> float:
 
 @cache
 def _say(found: str) -> None:
-    print(f"ray.gpu: auto: {found}, and uses it; false keeps off it", file=sys.stderr, flush=True)
+    _LOG.info("ray.gpu: auto: %s, and uses it; false keeps off it", found)

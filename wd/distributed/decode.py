@@ -9,6 +9,7 @@ from wd.config import RayConfig
 from wd.distributed.accelerator import decoding_device, gpu_on_cluster, gpu_share
 from wd.distributed.resources import TELL_SECONDS, Want, await_room, most_cpus, say_waiting
 from wd.distributed.runtime import ensure_ray, lost
+from wd.logs import Voice
 
 Result = TypeVar("Result", covariant=True)
 
@@ -57,7 +58,8 @@ def _in_actor(
         try:
             while not ray.wait([made.is_there.remote()], timeout=TELL_SECONDS)[0]:
                 say_waiting(want, who)
-            told: dict[str, Any] = ray.get(made.do.remote(work, device, threads))
+            call = made.do.remote(work, device, threads, Voice.here())
+            told: dict[str, Any] = ray.get(call)
             return told
         except ray.exceptions.RayActorError as error:
             if failures == most_failures:
@@ -73,7 +75,10 @@ class _Apart:
     def is_there(self) -> bool:
         return True
 
-    def do(self, work: Callable[..., Any], device: str, threads: int) -> dict[str, Any]:
+    def do(
+        self, work: Callable[..., Any], device: str, threads: int, voice: Voice
+    ) -> dict[str, Any]:
+        voice.adopt()
         with warnings.catch_warnings(record=True) as given:
             warnings.simplefilter("always", UserWarning)
             try:

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM during training: save first, then stop; a second one stops at once."""
 
+import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
+_LOG = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Result = TypeVar("Result")
 
@@ -40,7 +41,7 @@ def noted(note: Path) -> Iterator[None]:
         restore()
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
-        print("saving, then stopping; once more stops at once", file=sys.stderr, flush=True)
+        _LOG.info("saving, then stopping; once more stops at once")
 
     for number in before:
         signal.signal(number, note_it)

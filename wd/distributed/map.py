@@ -10,8 +10,10 @@ from wd.config import RayConfig
 from wd.distributed.accelerator import gpu_on_cluster, gpu_share
 from wd.distributed.here import map_here, map_with
 from wd.distributed.parts import Stats, Worker, is_done, make, remove_leftovers, stats_of
+from wd.distributed.progress import Parts
 from wd.distributed.resources import Want, await_room, room, scales, watched
 from wd.distributed.runtime import ensure_ray
+from wd.logs import Voice, take_over
 
 if TYPE_CHECKING:
     from ray.data import ActorPoolStrategy
@@ -40,12 +42,13 @@ def map_parts(
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     todo = [part.absolute() for part in parts if not is_done(out / part.name)]
+    made = Parts(out.name, total=len(parts), done=len(parts) - len(todo))
     if todo and config.workers:
-        _run(worker, todo, out, config, actor_args)
+        _run(worker, todo, out, config, actor_args, made)
     elif todo and actor_args is not None:
-        map_with(cast(Callable[..., Worker], worker), actor_args, todo, out)
+        map_with(cast(Callable[..., Worker], worker), actor_args, todo, out, made)
     elif todo:
-        map_here(cast(Worker, worker), todo, out, cpus=config.map_cpus)
+        map_here(cast(Worker, worker), todo, out, made, cpus=config.map_cpus)
     remove_leftovers(out / part.name for part in todo)
     return [stats_of(out / part.name) for part in parts]
 
@@ -56,12 +59,15 @@ def _run(
     out: Path,
     config: RayConfig,
     actor_args: tuple[Any, ...] | None,
+    made: Parts,
 ) -> None:
     ensure_ray(config)
     import ray
 
     context = ray.data.DataContext.get_current()
+    take_over("ray")  # importing it has set up its own log
     context.execution_no_progress_timeout_s = -1  # a part may take hours, and so may a node to come
+    context.enable_progress_bars = False  # of Ray's own
     # A pool whose actors are all busy with their one part is to grow.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     rows = ray.data.from_items(
@@ -69,13 +75,13 @@ def _run(
     )
     if actor_args is None:
         want = Want(config.map_cpus, 0.0, "ray.map_cpus")
-        results = rows.map(_Part(cast(Worker, worker), out), num_cpus=want.cpus)
+        results = rows.map(_Part(cast(Worker, worker), out, Voice.here()), num_cpus=want.cpus)
     else:
         gpus = gpu_share(config, gpu_on_cluster(config))
         want = Want(config.map_cpus, gpus, "ray.map_cpus")
         results = rows.map(
             _PartInActor,
-            fn_constructor_args=(worker, actor_args, out),
+            fn_constructor_args=(worker, actor_args, out, Voice.here()),
             compute=_pool(want, len(todo)),
             num_cpus=want.cpus,
             num_gpus=want.gpus or None,
@@ -83,10 +89,13 @@ def _run(
     who = f"making {out.parent.name}/{out.name}"
     await_room(want, who)
     before = set(out.iterdir())
+    failed = []
     with watched(want, who, lambda: set(out.iterdir()) != before):
-        outcome = results.take_all()
-    for failed in (row for row in outcome if row["kind"]):
-        raise errors.from_data(failed)
+        for row in results.iter_rows():
+            failed += [row] if row["kind"] else []
+            made()
+    if failed:
+        raise errors.from_data(failed[0])
 
 
 def _pool(want: Want, parts: int) -> "ActorPoolStrategy":
@@ -102,11 +111,13 @@ def _pool(want: Want, parts: int) -> "ActorPoolStrategy":
 class _Part:
     """Makes one part; a user's mistake comes back as a row, not as a remote traceback."""
 
-    def __init__(self, worker: Worker, out: Path) -> None:
+    def __init__(self, worker: Worker, out: Path, voice: Voice) -> None:
         self._worker = worker
         self._out = out
+        self._voice = voice
 
     def __call__(self, row: dict[str, str]) -> dict[str, str]:
+        self._voice.adopt()
         part = Path(row["part"])
         try:
             make(self._worker, part, self._out / part.name)
@@ -118,8 +129,10 @@ class _Part:
 class _PartInActor(_Part):
     """The same, with a worker that is built once."""
 
-    def __init__(self, worker: Callable[..., Worker], args: tuple[Any, ...], out: Path) -> None:
+    def __init__(
+        self, worker: Callable[..., Worker], args: tuple[Any, ...], out: Path, voice: Voice
+    ) -> None:
         # At the first part and not here: an error in an actor's constructor kills the actor, and
         # Ray tells of that only.
         built = cache(lambda: worker(*args))
-        super().__init__(lambda part, made: built()(part, made), out)
+        super().__init__(lambda part, made: built()(part, made), out, voice)

@@ -1,7 +1,7 @@
 """What processes want of a cluster: whether it has that, and the waiting until it does."""
 
 import json
-import sys
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from wd.distributed.runtime import is_own
 from wd.errors import ClusterError
 
+_LOG = logging.getLogger(__name__)
 TELL_SECONDS = 60.0
 """So often it is told what is waited for."""
 PATIENCE_SECONDS = 600.0
@@ -83,7 +84,7 @@ def watched(want: Want, who: str, begun: Callable[[], bool]) -> Iterator[None]:
 
 def say_waiting(want: Want, who: str) -> None:
     """Say what somebody waits for, and what there is."""
-    print(f"{who}: waiting for room: {_wanted(want)}", file=sys.stderr, flush=True)
+    _LOG.info("%s: waiting for room: %s", who, _wanted(want))
 
 
 def most_cpus() -> float | None:

@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from wd.config import RayConfig
+from wd.distributed.lines import hear_workers
 from wd.distributed.settings import PACKAGES, RAY_SETTINGS
 from wd.errors import ClusterError, UserError
 from wd.installed import RAY, need
+from wd.logs import MARK
 
+_LOG = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[2]
 _SETTINGS = {
     **RAY_SETTINGS,
-    # Two workers' same warning is shown once, but progress is news also after a restart.
-    "RAY_DEDUP_LOGS_ALLOW_REGEX": "(teacher|generator|student): ",
+    # Two workers' same warning is shown once, but our own records are all news.
+    "RAY_DEDUP_LOGS_ALLOW_REGEX": MARK,
+    "RAY_SCHEDULER_EVENTS": "0",  # who waits for room says so
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine takes longer than the default
     "RAY_DATA_LOG_LEVEL": "WARNING",  # no execution plans; the progress bar stays
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # announces itself with a warning otherwise
@@ -41,6 +45,7 @@ def ensure_ray(config: RayConfig) -> None:
 
     if ray.is_initialized():
         return
+    hear_workers()
     address = _address(config)
     if address is None:
         _start_local(config)
@@ -100,7 +105,7 @@ def _start_local(config: RayConfig) -> None:
             log_to_driver=True,
         )
     if started.dashboard_url:
-        print(f"ray: dashboard at http://{started.dashboard_url}", file=sys.stderr, flush=True)
+        _LOG.info("ray: dashboard at http://%s", started.dashboard_url)
 
 
 @contextmanager

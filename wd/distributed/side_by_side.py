@@ -13,6 +13,7 @@ from wd.distributed.accelerator import gpu_on_cluster, gpu_share
 from wd.distributed.interruption import noted
 from wd.distributed.resources import Want, await_room, room, scales, watched
 from wd.distributed.runtime import ensure_ray, lost
+from wd.logs import Voice
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -44,18 +45,20 @@ def side_by_side(
     await_room(want, "training side by side")
     if not scales():  # else those without a place make nodes come
         concurrent = min(concurrent, room(want))
-    threads = config.threads
+    threads, voice = config.threads, Voice.here()
 
     def call(piece: Callable[[], None]) -> None:
         # Ray interrupts a piece as Ctrl-C would, which whoever started us may have us ignore.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(threads)
+        voice.adopt()
         piece()
 
     task = ray.remote(
         num_cpus=want.cpus,
         num_gpus=want.gpus,
         max_retries=config.max_failures,
+        max_calls=1,  # else its process stays, idle, with all the memory that it ever had
     )(call)
     waiting = list(pieces.items())[::-1]
     running: dict[ObjectRef, str] = {}

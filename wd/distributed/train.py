@@ -1,7 +1,6 @@
 """Ray Train: one training job on some workers, restarted where it stopped when one is lost."""
 
 import json
-import logging
 import platform
 import uuid
 from collections.abc import Callable
@@ -16,8 +15,10 @@ from wd.distributed.accelerator import gpu_here, gpu_on_cluster, gpu_share
 from wd.distributed.interruption import beside, noted
 from wd.distributed.resources import Want, await_room
 from wd.distributed.runtime import ensure_ray
+from wd.logs import Voice
 from wd.training.job import Trained, TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish, check_share
+from wd.training.memory import give_freed_memory_back
 from wd.training.reporter import OnValidation
 from wd.training.run import run_job
 from wd.training.world import World
@@ -57,13 +58,16 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
 
 def _fit_here(job: TrainingJob, config: RayConfig, on_validation: OnValidation) -> None:
     device, note = torch.device("cuda" if gpu_here(config) else "cpu"), _stop_note(job)
-    with noted(note):
-        run_job(
-            job,
-            World(device=device),
-            on_validation,
-            lambda: "stop" if note.exists() else "go on",
-        )
+    try:
+        with noted(note):
+            run_job(
+                job,
+                World(device=device),
+                on_validation,
+                lambda: "stop" if note.exists() else "go on",
+            )
+    finally:
+        give_freed_memory_back()  # this process goes on with other stages
 
 
 def _fit_on_workers(
@@ -81,7 +85,7 @@ def _fit_on_workers(
     _failure_note(job).unlink(missing_ok=True)
     try:
         with heard(on_validation) as callbacks, noted(_stop_note(job)):
-            waiting = Waiting(want, job.name, config.max_failures)
+            waiting = Waiting(want, job.name, config.max_failures, Voice.here())
             trainer = _trainer(job, config, want, [waiting, *callbacks])
             outcome = beside(trainer.fit).return_value or {}
     except Exception as error:
@@ -104,13 +108,18 @@ def _trainer(
     job: TrainingJob, config: RayConfig, want: Want, callbacks: list[Any]
 ) -> "TorchTrainer":
     """Return what trains a job on workers that are each as `want` says."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     gpu = want.gpus > 0
     return TorchTrainer(
         _work,
-        train_loop_config={"job": job, "threads": config.threads, "gpu": gpu},
+        train_loop_config={
+            "job": job,
+            "threads": config.threads,
+            "gpu": gpu,
+            "voice": Voice.here(),
+        },
         scaling_config=ScalingConfig(
             num_workers=(config.min_workers, config.workers)
             if config.min_workers
@@ -127,6 +136,7 @@ def _trainer(
                 max_failures=config.max_failures, controller_failure_limit=-1
             ),
             callbacks=callbacks,
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
 
@@ -136,8 +146,7 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     import ray.train
     from ray.train.torch import get_device
 
-    # Ray would write a line per worker and validation, through a logger of no family.
-    logging.getLogger().setLevel(logging.WARNING)
+    settings["voice"].adopt()
     torch.set_num_threads(settings["threads"])
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), get_device())

@@ -22,6 +22,7 @@ from wd.distributed.runtime import ensure_ray
 from wd.distributed.sampling import Sampler
 from wd.distributed.stopping import Stopping
 from wd.distributed.watcher import FINISHED, Watcher
+from wd.logs import Voice
 from wd.tracking import Tracker, attach
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -174,12 +175,13 @@ def _fit(
 def _trainable(
     trial: TrialFunction, config: SearchConfig, tracker: Tracker
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    handle, quality = tracker.handle(), config.quality
+    handle, quality, voice = tracker.handle(), config.quality, Voice.here()
 
     def report(metrics: Mapping[str, Any]) -> None:
         tune.report({quality: metrics[quality], "update": metrics["update"], "figures": metrics})
 
     def run(settings: dict[str, Any]) -> dict[str, Any]:
+        voice.adopt()
         with attach(handle).child(settings["name"], settings["key"]) as own:
             own.set_tags({"wd.trial": settings["key"], "wd.trial.status": "running"})
             own.log_params(settings["point"])

@@ -4,10 +4,12 @@ import time
 
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
 from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.context import TrainRunContext
 from ray.train.v2._internal.execution.controller.state import RunningState, TrainControllerState
 
 from wd.distributed.resources import TELL_SECONDS, Want, say_waiting
 from wd.errors import UserError
+from wd.logs import Voice
 
 
 class Waiting(ControllerCallback):
@@ -16,10 +18,16 @@ class Waiting(ControllerCallback):
     So it is told never to give up, and this counts the starts that failed with room.
     """
 
-    def __init__(self, want: Want, who: str, most_failures: int) -> None:
+    def __init__(self, want: Want, who: str, most_failures: int, voice: Voice) -> None:
         self._want, self._who, self._most = want, who, most_failures
+        self._voice = voice
         self._failures = 0
         self._since: float | None = None
+
+    def after_controller_start(self, train_run_context: TrainRunContext) -> None:
+        """Let the controller's process speak as the workers do."""
+        del train_run_context
+        self._voice.adopt()
 
     def after_controller_state_update(
         self, previous_state: TrainControllerState, current_state: TrainControllerState

@@ -1,7 +1,9 @@
 """Versions: register a student, keep its verdict, put it into use, roll back."""
 
+import io
 import tempfile
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +98,8 @@ class Registry(Lookup):
     def _add_version(self, name: str, uri: str, tags: Mapping[str, str]) -> Version:
         import mlflow
 
-        with default_uri(self.uri):
+        # It prints what our log tells, too.
+        with default_uri(self.uri), redirect_stderr(io.StringIO()):
             return as_version(mlflow.register_model(uri, name, tags=dict(tags)))
 
     def record(self, version: Version, verdict: Verdict, outcome: str) -> None:

@@ -1,6 +1,6 @@
 """Tracking beside the training, which a slow or lost server neither delays nor ends."""
 
-import sys
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from wd.errors import TrackingError
 from wd.tracking.tracker import Tracker
 
 
@@ -16,7 +15,7 @@ class Beside:
     """Logs into a tracker's run from a thread.
 
     What a server that is away cannot be told is kept by the tracker; what a server refuses is told
-    on standard error.
+    in the log.
     """
 
     def __init__(self, tracker: Tracker, thread: ThreadPoolExecutor) -> None:
@@ -39,10 +38,14 @@ class Beside:
 
         self._later(log)
 
-    def _later(self, log: Callable[[], None]) -> None:
+    def observe(self, until: ExitStack) -> None:
+        """Track this machine's load until the stack closes, which waits for this."""
+        self._later(lambda: until.enter_context(self._tracker.system_metrics()))
+
+    def _later(self, log: Callable[[], object]) -> None:
         self._thread.submit(self._try, log)
 
-    def _try(self, log: Callable[[], None]) -> None:
+    def _try(self, log: Callable[[], object]) -> None:
         try:
             log()
         except Exception as error:  # a thread's are seen by nobody else
@@ -52,13 +55,11 @@ class Beside:
 @contextmanager
 def beside(tracker: Tracker) -> Iterator[Beside]:
     """Track also this machine while the context lasts; at its end everything is logged or kept."""
-    with ThreadPoolExecutor(1, "tracking") as thread, ExitStack() as stack:
-        try:
-            stack.enter_context(tracker.system_metrics())
-        except TrackingError as error:
-            _tell(error)
-        yield Beside(tracker, thread)
+    with ExitStack() as stack, ThreadPoolExecutor(1, "tracking") as thread:
+        tracking = Beside(tracker, thread)
+        tracking.observe(stack)
+        yield tracking
 
 
 def _tell(error: Exception) -> None:
-    print(f"not tracked: {error}", file=sys.stderr, flush=True)
+    logging.getLogger(__name__).warning("not tracked: %s", error)

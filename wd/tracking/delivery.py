@@ -1,6 +1,8 @@
 """One thing to be tracked, as plain data, and how MLflow is told of it: twice does no harm."""
 
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 _MAX_PARAMS, _MAX_METRICS = 100, 1000
 """MLflow's limits: entries of one batch."""
+_PROBE_SECONDS = 3.0
+_CAUSE = re.compile(r"(?<=\] )[A-Z][\w ]+|too many \d+ error responses|Read timed out")
+"""In what the transport says after its last try."""
 _MAY_PASS = (401, 403, 408, 429)
 """Answers that another time may be others: credentials that ran out, too many requests."""
 
@@ -56,7 +61,24 @@ def explained(error: Exception) -> str:
         )
     if status == 403:
         return f"this user may not do that (403): {str(error).partition(chr(10))[0]}"
-    return str(error).partition("\n")[0] or type(error).__name__
+    first = str(error).partition("\n")[0]
+    if "Max retries exceeded" in first:
+        cause = _CAUSE.search(first)
+        return f"the server does not answer ({cause[0] if cause else first})"
+    return first or type(error).__name__
+
+
+def answers(uri: str) -> bool:
+    """Tell, within seconds, whether something answers at an http address; elsewhere it does."""
+    if not uri.startswith(("http://", "https://")):
+        return True
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_PROBE_SECONDS):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except (OSError, ValueError):
+        return False
 
 
 def _is_away(error: Any) -> bool:

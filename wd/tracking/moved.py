@@ -1,7 +1,7 @@
 """A root that was moved: MLflow's file in it still says where its files used to be."""
 
+import logging
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -34,7 +34,8 @@ def mend_moved_root(uri: str) -> None:
         with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
             for old in _old_places(connection, now):
                 _replace(connection, old, now)
-                print(f"{database}: its files were at {old}, now {now}: mended", file=sys.stderr)
+                told = "%s: its files were at %s, now %s: mended"
+                logging.getLogger(__name__).info(told, database, old, now)
     except sqlite3.Error as error:
         raise TrackingError(f"tracking.uri {uri}: the database cannot be used: {error}") from None
 

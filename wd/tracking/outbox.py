@@ -6,10 +6,10 @@ between sending an entry and taking it out of its file.
 """
 
 import json
+import logging
 import os
 import shutil
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,14 +21,18 @@ from filelock import FileLock
 
 from wd.errors import ServerAwayError, TrackingError
 from wd.files import whole
-from wd.tracking.delivery import Delivery, Entry
+from wd.tracking.delivery import Delivery, Entry, answers
 from wd.tracking.finding import PARENT_TAG, digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 15.0
-"""So long after a failure nothing is tried: a lost server costs its time-out each time."""
+"""So long after a failure nothing is tried; then it is asked once whether it answers."""
+_away: dict[Path, float] = {}
+"""The folder of what is kept for a server that is away -> when it last did not answer. Of the
+process: who tracks beside a training tells who tracks the stage."""
 _PENDING = "pending-"
 _IDS = "ids.json"
 
@@ -38,11 +42,10 @@ class Outbox:
 
     def __init__(self, client: "MlflowClient", folder: Path) -> None:
         name = f"{time.time_ns()}-{socket.gethostname()}-{os.getpid()}"
-        self._deliver = Delivery(client)
+        self._deliver, self._uri = Delivery(client), client.tracking_uri
         self._folder = folder
         self._file = folder / f"{name}.jsonl"
         self._lock = RLock()
-        self._failed: float | None = None
 
     def send(self, entry: Entry) -> None:
         """Tell MLflow, after what is kept; keep the entry if the server is away.
@@ -50,13 +53,13 @@ class Outbox:
         Raises TrackingError for what the server refuses.
         """
         with self._lock:
-            if not self._is_resting and self._file.exists():
+            if self._has_to_wait(entry):
                 self.flush()
-            if self._is_resting or self._file.exists():
+            if self.is_away or self._has_to_wait(entry):
                 return self._keep(entry)
             try:
                 self._deliver(entry, self._real(entry.run_id))
-                self._failed = None
+                _away.pop(self._folder, None)
             except ServerAwayError as error:
                 self._keep(entry)
                 self._note(error)
@@ -64,7 +67,7 @@ class Outbox:
     def child(self, experiment: str, name: str, key: str, parent: str) -> str:
         """Return the id of a nested run: while the server is away, one that stands for it."""
         with self._lock:
-            known = "" if self._is_resting else self._real(parent)
+            known = "" if self.is_away else self._real(parent)
             if known and not known.startswith(_PENDING):
                 try:
                     return self._deliver.create(experiment, name, key, {PARENT_TAG: known})
@@ -75,19 +78,31 @@ class Outbox:
             self._keep(Entry("create", stand_in, data | {"time": int(time.time() * 1000)}))
             return stand_in
 
+    def _has_to_wait(self, entry: Entry) -> bool:
+        """Whether something comes before it: of this process, or the making of its run."""
+        return self._file.exists() or self._real(entry.run_id).startswith(_PENDING)
+
     @property
-    def _is_resting(self) -> bool:
-        return self._failed is not None and time.monotonic() - self._failed < _RETRY_SECONDS
+    def is_away(self) -> bool:
+        """Whether the server did not answer to this process, and does not again."""
+        failed = _away.get(self._folder)
+        if failed is None:
+            return False
+        if time.monotonic() - failed >= _RETRY_SECONDS:
+            if answers(self._uri):
+                return False
+            _away[self._folder] = time.monotonic()
+        return True
 
     def _note(self, error: TrackingError) -> None:
-        if self._failed is None:
-            print(
-                f"not tracked now: {error}; it is kept in {self._folder} and sent when the server "
-                "is back, or at the next start",
-                file=sys.stderr,
-                flush=True,
+        if self._folder not in _away:
+            _LOG.warning(
+                "not tracked now: %s; it is kept in %s and sent when the server is back, or at the "
+                "next start",
+                error,
+                self._folder,
             )
-        self._failed = time.monotonic()
+        _away[self._folder] = time.monotonic()
 
     def _keep(self, entry: Entry) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +116,7 @@ class Outbox:
             stream.write(json.dumps(data) + "\n")
 
     def flush(self) -> int:
-        """Send what all processes kept; return how many entries are left."""
+        """Send what all processes kept, unless the server is away; return how many are left."""
         if not self._folder.is_dir():
             return 0
         with self._lock, FileLock(self._folder / "lock"):
@@ -109,15 +124,15 @@ class Outbox:
             sent = 0
             try:
                 # Once more: an entry may wait for a run that another process's file makes.
-                for path in [*files, *files]:
+                for path in () if self.is_away else (*files, *files):
                     sent += self._flush_file(path)
             except ServerAwayError as error:
                 self._note(error)
             left = sum(len(_entries(path)) for path in files)
             if sent:
-                print(f"tracked: {sent} kept entries are sent, {left} left", file=sys.stderr)
+                _LOG.info("tracked: %d kept entries are sent, %d left", sent, left)
             if not left:
-                self._failed = None
+                _away.pop(self._folder, None)
             return left
 
     def _flush_file(self, path: Path) -> int:
@@ -149,7 +164,7 @@ class Outbox:
         except ServerAwayError:
             raise
         except TrackingError as error:
-            print(f"not tracked: {error} ({entry.kind})", file=sys.stderr, flush=True)
+            _LOG.warning("not tracked: %s (%s)", error, entry.kind)
         if entry.kind == "file":
             shutil.rmtree(Path(entry.data["path"]).parent, ignore_errors=True)
         return True
@@ -191,5 +206,5 @@ def _entry(line: str, path: Path) -> Entry | None:
     try:
         return Entry(**json.loads(line))
     except (ValueError, TypeError):  # a damaged disk; the other entries are whole
-        print(f"not tracked: {path}: a line that is no entry", file=sys.stderr)
+        _LOG.warning("not tracked: %s: a line that is no entry", path)
         return None

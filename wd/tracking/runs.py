@@ -7,13 +7,14 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wd.errors import TrackingError
 from wd.installed import MLFLOW, need
+from wd.logs import take_over
 from wd.tracking.delivery import Entry, valid_key
 from wd.tracking.outbox import Outbox
 from wd.tracking.tracker import Status, Tracker, TrackerHandle
@@ -62,7 +63,7 @@ class MLflowTracker:
     def system_metrics(self) -> Iterator[None]:  # noqa: D102
         from wd.tracking.machine_load import machine_load
 
-        with machine_load(self, self._handle):
+        with nullcontext() if self._outbox.is_away else machine_load(self, self._handle):
             yield
 
     @contextmanager
@@ -98,7 +99,10 @@ def connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
 
+    take_over("mlflow")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A server that is away is told once; each of the tries would be a line, too.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

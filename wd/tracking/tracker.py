@@ -1,5 +1,6 @@
 """What a run's code writes to: the `Tracker` protocol, and one that tracks nothing."""
 
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,14 @@ class TrackerHandle:
     run_id: str
     kept: str
     """Folder for what cannot be sent."""
+
+    @property
+    def page(self) -> str:
+        """The address of the run's page on a server; elsewhere the run's id and its database."""
+        uri = re.sub(r"://[^/@]+@", "://", self.uri)  # without credentials
+        if uri.startswith(("http://", "https://")):
+            return f"{uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return f"{self.run_id} in {uri}"
 
 
 class Tracker(Protocol):

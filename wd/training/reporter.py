@@ -1,6 +1,6 @@
-"""Says how a run goes: on standard error, to the tracker, and to whoever started it."""
+"""Says how a run goes: in the log, to the tracker, and to whoever started it."""
 
-import sys
+import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from statistics import median
@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from wd.logs import facts
 from wd.tracking import Beside
 from wd.training.diagnosis import diagnose
 from wd.training.generator_trainee import GeneratorTrainee
@@ -16,6 +17,7 @@ from wd.training.trainee import Trainee
 from wd.training.validation import validate
 from wd.training.world import World
 
+_LOG = logging.getLogger(__name__)
 OnValidation = Callable[[dict[str, Any]], None]
 """Takes the figures of a validation, `phase` and `update` among them; on ranks above 0, {}."""
 
@@ -52,7 +54,9 @@ class Reporter:
         """Say and track the figures of the updates since the last report."""
         if self._world.rank == 0:
             self._tracker.log_metrics({"training": figures}, step=int(figures["update"]))
-            self.say(_progress_line(figures, self._job.config.updates))
+            updates = self._job.config.updates
+            told = {"done": int(figures["update"]), "of": updates, "unit": "updates", **figures}
+            self.say(_progress_line(figures, updates), progress=told)
             self._speeds.append(figures["tokens_per_second"])
 
     def validate(self, update: int) -> dict[str, Any]:
@@ -65,7 +69,8 @@ class Reporter:
         if world.rank:
             self._on_validation({})
             return {}
-        self.say(f"update {update}: validation {listed(figures)}")
+        told = {"update": update, **figures}
+        self.say(f"update {update}: validation {listed(figures)}", validation=told)
         self._tracker.log_metrics({"validation": figures}, step=update)
         entry: dict[str, Any] = {"phase": self._job.name, "update": update, **figures}
         self._on_validation(entry)
@@ -87,9 +92,9 @@ class Reporter:
         if self._world.rank == 0:
             self.say(f"compiled; the first update took {seconds:.0f} s")
 
-    def say(self, line: str) -> None:
-        """Write a line to standard error; on standard output `--json` prints its one line."""
-        print(f"{self._job.name}: {line}", file=sys.stderr, flush=True)
+    def say(self, line: str, **figures: Mapping[str, Any]) -> None:
+        """Log a line, and the figures that it tells."""
+        _LOG.info("%s: %s", self._job.name, line, extra=facts(**figures))
 
 
 def listed(figures: Mapping[str, float]) -> str:

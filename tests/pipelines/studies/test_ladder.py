@@ -97,7 +97,7 @@ def test_a_place_s_recipe_differs_in_student_seed_and_start_only() -> None:
 def test_a_dry_run_tells_each_shared_stage_once_and_touches_nothing(recipe: Path) -> None:
     result = wd_ladder(recipe, "--dry-run", "--seeds", "2", "--start", "xavier")
     assert result.exit_code == 0, result.stderr
-    lines = [line.split()[2].split("/")[0] for line in result.stderr.splitlines()]
+    lines = [line.split()[-1].split("/")[0] for line in result.stderr.splitlines()]
     counts = {stage: lines.count(stage) for stage in lines}
     assert counts == {
         **{"corpus": 1, "tokenizer": 1, "shards": 2, "teacher": 1, "pseudo": 1, "ladder": 1},
@@ -116,7 +116,7 @@ def test_a_ladder_is_made_once_and_its_students_are_those_of_a_run(recipe: Path)
     result = wd_ladder(recipe, *TINY, "--seeds", "2", "--json")
     assert result.exit_code == 0, result.stderr
     assert "student 6 of 6: tiny, wd (xavier), seed 2" in result.stderr
-    made = [line.split()[1] for line in result.stderr.splitlines() if line.startswith("making")]
+    made = [line.split()[-1] for line in result.stderr.splitlines() if " making  " in line]
     assert [name.split("/")[0] for name in made] == [
         "student",
         *["generator", "student"] * 2,

@@ -77,15 +77,16 @@ def test_what_cannot_be_searched_is_refused_before_any_work(
 END = TrialEnd("k", {}, "running", {"bleu": 12.345, "speed_up": 2.0, "update": 7}, name="tiny")
 
 
-def test_a_log_gets_lines_and_a_terminal_one_table() -> None:
+def test_a_log_gets_lines_and_a_terminal_one_table(caplog: pytest.LogCaptureFixture) -> None:
     refused = Candidate({}, "huge", refused="search.max_parameters 10: it has 20")
     for is_terminal in (False, True):
         out = io.StringIO()
         console = Console(file=out, force_terminal=is_terminal, width=100)
         with Board(console, SearchConfig(), [refused]) as board:
             board.show(END)
-        assert "trial huge: not tried: search.max_parameters 10: it has 20" in out.getvalue()
-        assert ("trial tiny: running, update 7, bleu 12.3" in out.getvalue()) is not is_terminal
+        assert "trial huge: not tried: search.max_parameters 10: it has 20" in caplog.text
+        assert ("trial tiny: running, update 7, bleu 12.3" in caplog.text) is not is_terminal
+        caplog.clear()
     assert line(SearchConfig(), END) == "trial tiny: running, update 7, bleu 12.35, speed_up 2"
     out = io.StringIO()
     Console(file=out, width=100).print(live_table(SearchConfig(max_trials=9), [END]))
