@@ -1,5 +1,6 @@
 """A pipeline run: its recipe, its store, its tracker, and the one way to make an artifact."""
 
+import shutil
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from rich.console import Console
 
 from wd.artifacts import Artifact, Identity, Metrics, Store
 from wd.config import Recipe
+from wd.places import Place
+from wd.store.shelf import Shelf
 from wd.tracking import Tracker, open_tracker
 
 STAGES = (
@@ -35,10 +38,25 @@ class Work:
 
     out: Path
     """Folder to fill; it becomes the artifact."""
-    scratch: Path
-    """Folder for checkpoints and the like; it outlives a killed run, not a finished one."""
+    scratch: Place
+    """Folder for checkpoints and the like, for all nodes; it outlives a killed run, not a finished
+    one."""
     tracker: Tracker
     """The stage's own MLflow run."""
+    taken: dict[str, Shelf] = field(default_factory=dict)
+    """Files of the artifact that lie in the store already, by their names in it."""
+
+    def take(self, made: Place, name: str) -> None:
+        """Make a part that `map_parts` made a file of the artifact; it stays where it is, too."""
+        if isinstance(made, Shelf):
+            self.taken[name] = made
+            return
+        target = self.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(made)
+        except OSError:  # of a file system without links
+            shutil.copyfile(made, target)
 
 
 @dataclass
@@ -126,9 +144,9 @@ class Run:
                     **{f"wd.input.{role}": name for role, name in identity.inputs.items()},
                 }
             )
+            scratch, taken = self.store.work_folder(identity), dict[str, Shelf]()
             artifact = self.store.publish(
-                identity,
-                lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
+                identity, lambda out: build(Work(out, scratch, tracker, taken)), taken
             )
             _log_final(tracker, artifact.metrics)
         seconds = artifact.manifest["seconds"]
