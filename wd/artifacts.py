@@ -1,5 +1,7 @@
 """Content-addressed stage outputs: `<root>/<stage>/<label>-<hash>/`, the manifest written last."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,9 +31,14 @@ from wd.places import Place, below, cache_folder, filesystem_of, local_folder, s
 from wd.store import objects
 from wd.store.lease import Lease, leased
 from wd.store.pieces import Piece
-from wd.store.shelf import Shelf, described, remove
+from wd.store.shelf import Shelf, described, here, push, remove
 
 Metrics = dict[str, Any]
+NAMED = re.compile(r"[^.].*-[0-9a-f]{12}")
+"""What the folder of an artifact is called."""
+NOTE = "artifact.json"
+"""File of a work folder: the artifact that the work is for, and its inputs."""
+_ADDRESS = re.compile(r"(.+?://.+?)/([^/]+/[^./][^/]*-[0-9a-f]{12})(?:/(.*))?")
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,20 @@ class Artifact:
         return manifest
 
 
+def place_at(address: str) -> tuple[Artifact, str]:
+    """Return the artifact that an address of a store leads into, and the way from there.
+
+    Raises ArtifactError for another kind of address.
+    """
+    path, mark, query = address.partition("?")
+    found = _ADDRESS.fullmatch(path.rstrip("/"))
+    if found is None:
+        raise ArtifactError(
+            f"{shown(address)}: not the address of an artifact: give ROOT/STAGE/NAME-HASH"
+        )
+    return Artifact(f"{found[1]}{mark}{query}", found[2]), found[3] or "."
+
+
 class Store:
     """The artifacts below one root: a local or shared folder, or an object store's address."""
 
@@ -129,6 +150,30 @@ class Store:
                 if (manifest := self.manifest(found)) is not None:
                     return Artifact(self.root, found, manifest)
         return None
+
+    def artifacts(self) -> list[Artifact]:
+        """Return all finished artifacts, in the order of their names.
+
+        Raises ArtifactError if a manifest is damaged.
+        """
+        stages = [stage for stage in objects.names(self.root, "") if not stage.startswith(".")]
+        known = [
+            f"{stage}/{name}"
+            for stage in stages
+            for name in objects.names(self.root, stage)
+            if NAMED.fullmatch(name)
+        ]
+        read = zip(known, objects.each(self.manifest, known), strict=True)
+        return [Artifact(self.root, name, manifest) for name, manifest in read if manifest]
+
+    def damage(self, name: str, manifest: Mapping[str, Any]) -> list[str]:
+        """Return a line for each file of an artifact that is missing or of another size."""
+        sizes = {one.path.removeprefix(f"{name}/"): one for one in objects.found(self.root, name)}
+        return [
+            f"{path}: missing" if path not in sizes else f"{path}: {sizes[path].bytes} bytes"
+            for path, told in manifest["files"].items()
+            if path not in sizes or sizes[path].bytes != told["bytes"]
+        ]
 
     def planned(self, identity: Identity) -> Artifact:
         """Return the handle of an artifact that may not exist yet."""
@@ -178,6 +223,7 @@ class Store:
         partial = self.folder / identity.stage / f".{identity.label}-{identity.hash}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        self._note(identity)
         started = datetime.now(UTC)
         try:
             metrics = build(partial)
@@ -207,6 +253,13 @@ class Store:
             self._upload(partial, identity.name, taken)
         remove(self.work_folder(identity))
         return Artifact(self.root, identity.name, manifest)
+
+    def _note(self, identity: Identity) -> None:
+        """Leave beside unfinished work what it is for, and what it needs: that is no garbage."""
+        note = self.work_folder(identity) / NOTE
+        told = {"name": identity.name, "inputs": dict(identity.inputs)}
+        here(note).write_text(json.dumps(told), encoding="utf-8")
+        push(note)
 
     def _upload(self, folder: Path, name: str, taken: Mapping[str, Shelf]) -> None:
         """Copy everything, the manifest last; what was there before goes, its manifest first."""

@@ -7,7 +7,13 @@ import sys
 
 import typer
 
-from pipelines.commands import model_commands, recipe_commands, stage_commands, study_commands
+from pipelines.commands import (
+    model_commands,
+    recipe_commands,
+    root_commands,
+    stage_commands,
+    study_commands,
+)
 from pipelines.commands.command_group import CommandGroup
 
 app = typer.Typer(
@@ -18,7 +24,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (stage_commands, recipe_commands, study_commands, model_commands):
+for commands in (
+    stage_commands,
+    recipe_commands,
+    study_commands,
+    model_commands,
+    root_commands,
+):
     app.add_typer(commands.app)
 
 

@@ -19,7 +19,7 @@ from wd.model.sizes import count_parameters
 COMMANDS = [
     *("run", "corpus", "tokenizer", "shards", "teacher", "pseudo", "generator", "student"),
     *("evaluate", "plan", "keys", "ladder", "sweep", "promote", "rollback", "translate", "export"),
-    "inspect",
+    *("inspect", "gc"),
 ]
 RECIPE = """
 name: test
