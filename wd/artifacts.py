@@ -200,10 +200,13 @@ class Store:
 
     def work_folder(self, identity: Identity) -> Place:
         """Return where a stage's unfinished state is (checkpoints); it outlives a killed run."""
-        path = f".work/{identity.stage}/{identity.hash}"
+        return self.unfinished(identity.stage, identity.hash)
+
+    def unfinished(self, what: str, digest: str) -> Place:
+        """Return where the unfinished state of something is that is known by a digest."""
         if not self.is_local:
-            return Shelf(self.root, path)
-        folder = self.folder / path
+            return Shelf(self.root, f".work/{what}/{digest}")
+        folder = self.folder / ".work" / what / digest
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

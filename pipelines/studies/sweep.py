@@ -23,6 +23,7 @@ from pipelines.studies.sweep_speeds import ShapeSpeeds
 from pipelines.studies.sweep_trial import trial, with_updates
 from wd.config import Recipe, overridden
 from wd.errors import ConfigError, UserError
+from wd.places import Place
 from wd.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _searched(
 ) -> "tuple[Sweep, Path]":
     recipe, key = run.recipe, _key(run.recipe, request)
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    folder = run.store.folder / ".work" / "sweep" / digest
+    folder = run.store.unfinished("sweep", digest)
     spaces = " ".join(Path(space).stem for space in request.spaces)
     with run.tracker.child(f"sweep {spaces}", key=key) as tracker:
         tracker.log_params({"search": recipe.search.model_dump(mode="json"), **_described(request)})
@@ -127,7 +128,7 @@ def _searched(
 
 
 def _search(
-    run: Run, request: Request, plan: "Plan", tracker: Tracker, folder: Path, board: Board
+    run: Run, request: Request, plan: "Plan", tracker: Tracker, folder: Place, board: Board
 ) -> "list[TrialEnd]":
     from wd.distributed.tune import search
 
