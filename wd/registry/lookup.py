@@ -187,8 +187,8 @@ def _model_directory(model: Path, uri: str) -> Path:
 
 def registry_address(root: str) -> str:
     """Return the registry that MLFLOW_TRACKING_URI names, else the file below the root."""
-    database = Store(root).folder / "mlflow.db"
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return named or f"sqlite:///{Store(root).folder / 'mlflow.db'}"
 
 
 def registered_artifacts(uri: str) -> set[str]:
