@@ -17,7 +17,7 @@ LAYERS = (
     ("wd.manifest", "wd.places"),
     ("wd.store",),
     ("wd.config",),
-    ("wd.artifacts", "wd.tracking"),
+    ("wd.artifact", "wd.artifacts", "wd.tracking"),
     ("wd.data", "wd.model"),
     ("wd.generator", "wd.decoding"),
     ("wd.training", "wd.evaluation", "wd.interop"),

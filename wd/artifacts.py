@@ -5,109 +5,29 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow.fs as pafs
 from filelock import FileLock
 
+from wd.artifact import Artifact, Metrics, manifest_of, place_at
 from wd.errors import ArtifactError, DataError
 from wd.identity import Identity
-from wd.manifest import (
-    MANIFEST,
-    MOST_BYTES,
-    commit,
-    damaged_files,
-    describe_files,
-    packages,
-    parse_manifest,
-    read_manifest,
-    write_manifest,
-)
-from wd.places import Place, below, cache_folder, filesystem_of, local_folder, shown
+from wd.manifest import MANIFEST, commit, describe_files, packages, write_manifest
+from wd.places import Place, cache_folder, filesystem_of, local_folder
 from wd.store import objects
 from wd.store.lease import Lease, leased
-from wd.store.pieces import Piece
 from wd.store.shelf import Shelf, described, here, push, remove
 
-Metrics = dict[str, Any]
+__all__ = ["NAMED", "NOTE", "Artifact", "Identity", "Metrics", "Store", "place_at"]
+
 NAMED = re.compile(r"[^.].*-[0-9a-f]{12}")
 """What the folder of an artifact is called."""
 NOTE = "artifact.json"
 """File of a work folder: the artifact that the work is for, and its inputs."""
-_ADDRESS = re.compile(r"(.+?://.+?)/([^/]+/[^./][^/]*-[0-9a-f]{12})(?:/(.*))?")
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A finished (or, in a dry run, a planned) stage output."""
-
-    root: str
-    name: str
-    manifest: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @property
-    def metrics(self) -> Metrics:
-        """The figures that the stage recorded."""
-        return dict(self.manifest.get("metrics", {}))
-
-    @property
-    def path(self) -> Path:
-        """Local folder with the artifact's files; from a store they are fetched once, verified.
-
-        Raises ArtifactError if the artifact does not exist, if one of its files is missing or of
-        another size, or if the bytes that were fetched differ.
-        """
-        return Path(self.place)
-
-    @property
-    def place(self) -> Place:
-        """The same for any node: a path that all nodes see, or what is fetched when asked for."""
-        filesystem, base = filesystem_of(self.root)
-        if not isinstance(filesystem, pafs.LocalFileSystem):
-            return Piece.of(self.root, self.name, self._described())
-        folder = Path(base, self.name)
-        if not (folder / MANIFEST).is_file():
-            raise ArtifactError(f"{folder}: no such artifact; run the stage that makes it")
-        if damage := damaged_files(folder, read_manifest(folder), hashes=False):
-            raise ArtifactError(
-                f"{folder}: damaged: {'; '.join(damage)}. Remove the folder and run its stage again"
-            )
-        return folder
-
-    def __truediv__(self, name: str, /) -> Place:
-        """Return a file or a folder of it, for any node."""
-        return self.place / name
-
-    def files(self, folder: str) -> list[Place]:
-        """Return the files right below one of its folders, in order, for any node."""
-        place, known = self / folder, self._described()["files"]
-        inside = [PurePosixPath(name) for name in sorted(known)]
-        return [place / name.name for name in inside if name.parent == PurePosixPath(folder)]
-
-    def _described(self) -> Mapping[str, Any]:
-        manifest = self.manifest or Store(self.root).manifest(self.name)
-        if manifest is None:
-            where = below(shown(self.root), self.name)
-            raise ArtifactError(f"{where}: no such artifact; run the stage that makes it")
-        return manifest
-
-
-def place_at(address: str) -> tuple[Artifact, str]:
-    """Return the artifact that an address of a store leads into, and the way from there.
-
-    Raises ArtifactError for another kind of address.
-    """
-    path, mark, query = address.partition("?")
-    found = _ADDRESS.fullmatch(path.rstrip("/"))
-    if found is None:
-        raise ArtifactError(
-            f"{shown(address)}: not the address of an artifact: give ROOT/STAGE/NAME-HASH"
-        )
-    return Artifact(f"{found[1]}{mark}{query}", found[2]), found[3] or "."
 
 
 class Store:
@@ -135,9 +55,7 @@ class Store:
 
         Raises ArtifactError if it is damaged.
         """
-        where = below(shown(self.root), f"{name}/{MANIFEST}")
-        content = objects.read(self.root, f"{name}/{MANIFEST}", MOST_BYTES)
-        return None if content is None else parse_manifest(content, where)
+        return manifest_of(self.root, name)
 
     def find(self, identity: Identity) -> Artifact | None:
         """Return the finished artifact of this identity, whatever its label, or None.
@@ -187,8 +105,12 @@ class Store:
         """
         name = f"{identity.stage}-{identity.hash}"
         if not self.is_local:
-            with leased(self.root, name) as self._leases[name]:
-                yield
+            with leased(self.root, name) as lease:
+                self._leases[name] = lease
+                try:
+                    yield
+                finally:
+                    del self._leases[name]
             return
         path = self.folder / ".locks" / name
         try:

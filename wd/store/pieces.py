@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from filelock import FileLock
@@ -46,7 +46,8 @@ class Piece:
 
     def __truediv__(self, name: str, /) -> "Piece":
         """Return a file or a folder below it."""
-        return replace(self, path=f"{self.path}/{name}".removeprefix("/"))
+        path = PurePosixPath(self.path, name).as_posix()
+        return replace(self, path="" if path == "." else path)
 
     def __fspath__(self) -> str:
         """Return its path on this node; what is not here yet is fetched.
