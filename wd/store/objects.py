@@ -86,10 +86,13 @@ def found(root: str, path: str) -> list[Found]:
 
 @_persistent
 def names(root: str, path: str) -> list[str]:
-    """Return the names of what is right below a path, in order."""
+    """Return the names of what is right below a path, in order; none below a file."""
     filesystem, base = filesystem_of(root)
     below = pafs.FileSelector(f"{base}/{path}".rstrip("/"), allow_not_found=True)
-    return sorted(entry.base_name for entry in filesystem.get_file_info(below))
+    try:
+        return sorted(entry.base_name for entry in filesystem.get_file_info(below))
+    except NotADirectoryError:
+        return []
 
 
 @_persistent
