@@ -86,12 +86,15 @@ class Store:
 
     def damage(self, name: str, manifest: Mapping[str, Any]) -> list[str]:
         """Return a line for each file of an artifact that is missing or of another size."""
-        sizes = {one.path.removeprefix(f"{name}/"): one for one in objects.found(self.root, name)}
-        return [
-            f"{path}: missing" if path not in sizes else f"{path}: {sizes[path].bytes} bytes"
-            for path, told in manifest["files"].items()
-            if path not in sizes or sizes[path].bytes != told["bytes"]
-        ]
+        found = objects.found(self.root, name)
+        sizes = {one.path.removeprefix(f"{name}/"): one.bytes for one in found}
+        damage = []
+        for path, told in manifest["files"].items():
+            if path not in sizes:
+                damage.append(f"{path}: missing")
+            elif sizes[path] != told["bytes"]:
+                damage.append(f"{path}: {sizes[path]} bytes instead of {told['bytes']}")
+        return damage
 
     def planned(self, identity: Identity) -> Artifact:
         """Return the handle of an artifact that may not exist yet."""

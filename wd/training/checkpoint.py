@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,8 @@ class CheckpointFolder:
             except _DAMAGE as error:
                 damaged = True
                 warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
-                remove(self._place / name)
+                with suppress(FileNotFoundError):  # another worker removes it, too
+                    remove(self._place / name)
                 continue
             own = module.state_dict()
             weights = {name: placed(each, own[name]) for name, each in weights.items()}
