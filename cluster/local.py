@@ -18,12 +18,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -34,6 +34,7 @@ from wd.errors import UserError
 
 HOST = "127.0.0.1"
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Command = Sequence[str]
 _START_SECONDS = 60.0
 _STOP_SECONDS = 3.0
 _PORTS = range(20_000, 32_000)
@@ -54,7 +55,8 @@ class LocalCluster:
     """File with the token that every client must show."""
     add_node: Callable[..., subprocess.Popen[bytes]]
     """Starts one more worker node, the leader of a process group of its own; it stops with the
-    cluster, if not before. Takes further options of `ray start`, such as --num-gpus=1."""
+    cluster, if not before. Takes further options of `ray start`, such as --num-gpus=1, and by name
+    `environment`, variables of its own, and `within`, a command that runs it."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,14 +83,17 @@ def local_cluster(
         ports = _free_ports(2)
         started = 0
 
-        def start(*place: str) -> subprocess.Popen[bytes]:
+        def start(
+            *place: str, environment: Mapping[str, str] = MappingProxyType({}), within: Command = ()
+        ) -> subprocess.Popen[bytes]:
             nonlocal started
             home = folder / str(started)  # in one folder, each node would show all nodes' logs
             log = folder / f"node-{started}.log"
             sizes = (f"--num-cpus={cpus:g}", f"--object-store-memory={object_store_memory}")
             while not (before := living_nodes(cluster)) and "--head" not in place:
                 time.sleep(0.3)  # the dashboard is busy
-            node = stack.enter_context(_node((*place, *sizes, f"--temp-dir={home}"), cluster, log))
+            options = (*sizes, *place, f"--temp-dir={home}")
+            node = stack.enter_context(_node(options, cluster, log, environment, within))
             _wait(cluster, before, node, log)
             started += 1
             return node
@@ -97,7 +102,7 @@ def local_cluster(
             f"{HOST}:{ports[0]}",
             f"http://{HOST}:{ports[1]}",
             folder / "token",
-            lambda *options: start(f"--address={cluster.address}", *options),
+            lambda *options, **own: start(f"--address={cluster.address}", *options, **own),
         )
         cluster.token_path.touch(mode=0o600)
         cluster.token_path.write_text(secrets.token_hex(32), encoding="ascii")
@@ -112,11 +117,16 @@ def local_cluster(
 
 @contextmanager
 def _node(
-    options: tuple[str, ...], cluster: LocalCluster, log: Path
+    options: Command,
+    cluster: LocalCluster,
+    log: Path,
+    own: Mapping[str, str],
+    within: Command,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run one `ray start --block` in a process group of its own; stop the group at the end."""
     client_port, agent_port = _free_ports(2)
     command = [
+        *within,
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"),
         *(f"--node-ip-address={HOST}", f"--dashboard-agent-listen-port={agent_port}"),
         *([f"--ray-client-server-port={client_port}"] if "--head" in options else []),
@@ -124,7 +134,7 @@ def _node(
     ]
     # Jobs say `python`: let it be the one that runs the cluster.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**os.environ, **ENVIRONMENT, **cluster.environment, "PATH": path}
+    environment = {**os.environ, **ENVIRONMENT, **cluster.environment, "PATH": path, **own}
     environment.pop("RAY_ADDRESS", None)
     with log.open("wb") as stream:
         process = subprocess.Popen(

@@ -1,9 +1,10 @@
 """A pipeline run: its recipe, its store, its tracker, and the one way to make an artifact."""
 
 import logging
+import shutil
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self
@@ -11,7 +12,9 @@ from typing import Any, Concatenate, ParamSpec, Self
 from wd.artifacts import Artifact, Identity, Metrics, Store
 from wd.config import Recipe
 from wd.logs import facts
+from wd.places import Place
 from wd.status import shown
+from wd.store.shelf import Shelf
 from wd.tracking import Tracker, open_tracker
 
 _LOG = logging.getLogger(__name__)
@@ -37,10 +40,25 @@ class Work:
 
     out: Path
     """Folder to fill; it becomes the artifact."""
-    scratch: Path
-    """Folder for checkpoints and the like; it outlives a killed run, not a finished one."""
+    scratch: Place
+    """Folder for checkpoints and the like, for all nodes; it outlives a killed run, not a finished
+    one."""
     tracker: Tracker
     """The stage's own MLflow run."""
+    taken: dict[str, Shelf] = field(default_factory=dict)
+    """Files of the artifact that lie in the store already, by their names in it."""
+
+    def take(self, made: Place, name: str) -> None:
+        """Make a part that `map_parts` made a file of the artifact; it stays where it is, too."""
+        if isinstance(made, Shelf):
+            self.taken[name] = made
+            return
+        target = self.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(made)
+        except OSError:  # of a file system without links
+            shutil.copyfile(made, target)
 
 
 @dataclass
@@ -130,11 +148,11 @@ class Run:
             )
             handle, place = tracker.handle(), f"{identity.stage}/{identity.hash}"
             page = handle.page if handle else None
+            scratch, taken = self.store.work_folder(identity), dict[str, Shelf]()
             with shown(self.store.root, identity.name, place, page):
                 self.say(f"making  {identity.name}")
                 artifact = self.store.publish(
-                    identity,
-                    lambda out: build(Work(out, self.store.work_folder(identity), tracker)),
+                    identity, lambda out: build(Work(out, scratch, tracker, taken)), taken
                 )
                 seconds = artifact.manifest["seconds"]
                 self.say(f"made    {artifact.name} in {seconds:.0f} s", made={"seconds": seconds})

@@ -1,5 +1,6 @@
 import os
 import signal
+import uuid
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from tests.device import DEVICE, EXACT
+from tests.store.s3_server import CREDENTIALS, root_on, s3_server
 from wd.config import (
     GeneratorConfig,
     ModelConfig,
@@ -254,6 +256,22 @@ def job(tmp_path: Path, held_out: HeldOut) -> Callable[..., TrainingJob]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[str]:
+    """The address of an S3 server, one for all tests."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def store_root(store_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty root in a store; this process caches it in a folder of the test."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return root_on(store_server, f"bucket/{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

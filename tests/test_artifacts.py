@@ -3,16 +3,21 @@
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from wd.artifacts import Identity, Metrics, Store
+from tests.store.s3_server import CREDENTIALS, root_on, s3_server
+from wd.artifacts import Identity, Metrics, Store, place_at
 from wd.config import Config
 from wd.errors import ArtifactError, ConfigError, DataError
 from wd.manifest import MANIFEST, damaged_files, read_manifest
+from wd.store import objects
+from wd.store.pieces import digests_of
+from wd.store.shelf import Shelf, describe, here, names, pull, push
 
 
 def identity(**changes: object) -> Identity:
@@ -33,25 +38,12 @@ def build(out: Path) -> Metrics:
     return {"pairs": 3}
 
 
-@pytest.fixture(params=["local", "mounted"])
-def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A plain folder, and a filesystem that the store reaches by address only."""
-    if request.param == "local":
+@pytest.fixture(params=["folder", "store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A plain folder, and one in an object store."""
+    if request.param == "folder":
         return str(tmp_path / "root")
-    import pyarrow.fs as pafs
-
-    import wd.artifacts
-
-    (tmp_path / "remote").mkdir()
-    remote = pafs.SubTreeFileSystem(str(tmp_path / "remote"), pafs.LocalFileSystem())
-    real = wd.artifacts.filesystem_of
-
-    def filesystem(address: str) -> tuple[pafs.FileSystem, str]:
-        return (remote, "bucket") if address.startswith("s3://") else real(address)
-
-    monkeypatch.setattr(wd.artifacts, "filesystem_of", filesystem)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return "s3://bucket"
+    return str(request.getfixturevalue("store_root"))
 
 
 def test_what_is_published_is_found_with_its_files(root: str) -> None:
@@ -89,16 +81,19 @@ def test_a_failed_build_leaves_nothing_visible(root: str) -> None:
 
 def test_the_work_folder_outlives_a_failure_but_not_success(root: str) -> None:
     store = Store(root)
-    (store.work_folder(identity()) / "checkpoint").write_text("half")
+    checkpoint = store.work_folder(identity()) / "checkpoint"
+    here(checkpoint).write_text("half")
+    push(checkpoint)
 
     def fail(out: Path) -> Metrics:
         raise ArtifactError("in the middle")
 
     with pytest.raises(ArtifactError):
         store.publish(identity(), fail)
-    assert (store.work_folder(identity()) / "checkpoint").read_text() == "half"
+    assert pull(checkpoint).read_text() == "half"
     store.publish(identity(), build)
-    assert not list(store.work_folder(identity()).iterdir())
+    assert names(store.work_folder(identity())) == []
+    assert not here(checkpoint).exists()
 
 
 def test_a_rebuild_replaces(root: str) -> None:
@@ -281,13 +276,13 @@ def test_what_failed_leaves_only_what_can_go_on(
 
     def failing(out: Path) -> Metrics:
         (out / "half").write_text("half")
-        (store.work_folder(identity()) / "checkpoint").write_text("half")
+        here(store.work_folder(identity()) / "checkpoint").write_text("half")
         raise error
 
     with pytest.raises(error):
         store.publish(identity(), failing)
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert left == (["checkpoint"] if kept else [])
+    assert sorted(left) == (["artifact.json", "checkpoint"] if kept else [])
 
 
 def test_a_damaged_manifest_is_told(tmp_path: Path) -> None:
@@ -300,27 +295,106 @@ def test_a_damaged_manifest_is_told(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("root", ["mounted"], indirect=True)
-def test_a_remote_artifact_that_was_altered_is_refused(root: str, tmp_path: Path) -> None:
-    made = Store(root).publish(identity(), build)
-    folder = tmp_path / "remote" / "bucket" / made.name
-    (folder / "train" / "part.txt").write_text("SOME TEXT")
-    with pytest.raises(ArtifactError, match="its bytes have changed"):
-        _ = made.path
+def test_a_remote_artifact_that_was_altered_is_refused(store_root: str) -> None:
+    made = Store(store_root).publish(identity(), build)
+    for text, told in (("SOME TEXT", "its bytes have changed"), (None, "not|No such")):
+        if text is None:
+            objects.erase(store_root, f"{made.name}/train/part.txt")
+        else:
+            objects.write(store_root, f"{made.name}/train/part.txt", text.encode())
+        with pytest.raises(ArtifactError, match=told):
+            _ = made.path
 
 
-@pytest.mark.parametrize("root", ["mounted"], indirect=True)
-def test_a_broken_upload_is_not_visible(root: str, tmp_path: Path) -> None:
-    in_the_way = tmp_path / "remote" / "bucket" / identity().name / "train"
-    in_the_way.parent.mkdir(parents=True)
-    in_the_way.touch()
-    with pytest.raises(OSError, match="train"):
-        Store(root).publish(identity(), build)
-    assert (in_the_way.parent / "log.txt").exists()
-    assert Store(root).find(identity()) is None
-    in_the_way.unlink()
-    Store(root).publish(identity(), build)
-    assert Store(root).find(identity()) is not None
+def test_a_broken_upload_is_not_visible(store_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, real, sent = Store(store_root), objects.upload, []
+
+    def break_off(root: str, source: Path, path: str) -> None:
+        if path.endswith("part.txt"):
+            raise ArtifactError("broken")
+        if not path.startswith(".work/"):
+            sent.append(path)
+        real(root, source, path)
+
+    store.publish(identity(), build)
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "upload", break_off)
+        with pytest.raises(ArtifactError, match="broken"):
+            store.publish(identity(), build)
+    assert sent == [f"{identity().name}/log.txt"]
+    assert store.find(identity()) is None  # nor is what was there before, in parts
+    store.publish(identity(), build)
+    found = Store(store_root).find(identity())
+    assert found is not None
+    assert (found.path / "train" / "part.txt").read_text() == "some text"
+
+
+def test_what_is_made_again_with_other_bytes_is_fetched_again(store_root: str) -> None:
+    """Of the same size: weights that were trained anew."""
+
+    def anew(out: Path) -> Metrics:
+        metrics = build(out)
+        (out / "train" / "part.txt").write_text("more text")
+        return metrics
+
+    before = Store(store_root).publish(identity(), build)
+    assert (before.path / "train" / "part.txt").read_text() == "some text"
+    after = Store(store_root).publish(identity(), anew)
+    assert (after.path / "train" / "part.txt").read_text() == "more text"
+
+
+def test_only_what_is_asked_for_is_fetched(
+    store_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Store(store_root).publish(identity(), build)
+    fetched, real = [], objects.download
+
+    def download(root: str, path: str, target: Path) -> None:
+        fetched.append(path)
+        real(root, path, target)
+
+    monkeypatch.setattr(objects, "download", download)
+    (part,) = made.files("train")
+    assert part.name == "part.txt"
+    copied = pickle.loads(pickle.dumps(part))
+    for _ in range(2):
+        assert Path(copied).read_text() == "some text"
+    assert fetched == [f"{made.name}/train/part.txt"]
+    assert Path(made / "train").name == "train"
+    assert (made.path / "log.txt").is_file()
+    assert fetched == [f"{made.name}/train/part.txt", f"{made.name}/log.txt"]
+    Path(part).write_text("some")  # a copy that is not whole
+    assert Path(part).read_text() == "some text"
+
+
+def test_digests_of_a_piece_are_known_without_fetching(
+    store_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Store(str(tmp_path / "root")).publish(identity(), build)
+    there = Store(store_root).publish(identity(), build)
+    monkeypatch.setattr(objects, "download", pytest.fail)
+    for name, pattern in (("train", "*.txt"), ("train/part.txt", "*"), (".", "l*")):
+        told = digests_of(here / name, pattern)
+        assert len(told) == 1
+        assert digests_of(there / name, pattern) == told
+    assert digests_of(there.place, "l*") == digests_of(here.path, "l*")
+
+
+def test_parts_that_the_store_has_are_taken_as_they_are(
+    store_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(store_root)
+    part = store.work_folder(identity()) / "parts" / "part.txt"
+    assert isinstance(part, Shelf)
+    here(part).write_text("some text")
+    push(part)
+    describe(part)
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "download", pytest.fail)
+        made = store.publish(identity(), lambda out: {}, {"train/part.txt": part})
+    assert (made.path / "train" / "part.txt").read_text() == "some text"
+    again = store.publish(identity(), build).manifest["files"]
+    assert made.manifest["files"] == {"train/part.txt": again["train/part.txt"]}
 
 
 def test_an_address_of_no_kind() -> None:
@@ -344,3 +418,50 @@ def test_an_option_at_its_default_does_not_change_the_hash() -> None:
     assert identity(config={"shards": After()}).described["config"] == {
         "shards": {"size": 1, "added": False}
     }
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("s3://b/p/student/a-0123456789ab", ("s3://b/p", "student/a-0123456789ab", ".")),
+        ("s3://b/student/a-0123456789ab/", ("s3://b", "student/a-0123456789ab", ".")),
+        (
+            "s3://b/p/generator/a-b-0123456789ab/student?scheme=http&endpoint_override=x%3A1",
+            (
+                "s3://b/p?scheme=http&endpoint_override=x%3A1",
+                "generator/a-b-0123456789ab",
+                "student",
+            ),
+        ),
+    ],
+)
+def test_an_address_leads_into_an_artifact(address: str, expected: tuple[str, str, str]) -> None:
+    artifact, way = place_at(address)
+    assert (artifact.root, artifact.name, way) == expected
+
+
+@pytest.mark.parametrize("address", ["s3://b/p", "s3://b/student/a", "s3://a-0123456789ab"])
+def test_an_address_of_no_artifact_is_told(address: str) -> None:
+    with pytest.raises(ArtifactError, match=r"not the address of an artifact: give ROOT/STAGE"):
+        place_at(address)
+
+
+def test_a_bucket_that_is_not_there_is_told(store_server: str, store_root: str) -> None:
+    with pytest.raises(ArtifactError, match=r"there is no nowhere: make the bucket"):
+        Store(root_on(store_server, "nowhere/prefix"))
+
+
+def test_credentials_that_do_not_let_us_in_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with s3_server(INITIAL_NO_AUTH_ACTION_COUNT="2") as strict:  # the bucket is made
+        root = root_on(strict, "bucket/prefix")
+        with pytest.raises(ArtifactError, match=r"root s3://bucket/prefix.*check the credentials"):
+            Store(root)
+
+
+def test_secrets_of_an_address_are_not_told() -> None:
+    root = "s3://key:secret@bucket/x?endpoint_override=http%3A%2F%2F127.0.0.1%3A1"
+    with pytest.raises(ArtifactError, match="root s3://bucket/x") as told:
+        Store(root)
+    assert "secret" not in str(told.value)

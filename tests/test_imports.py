@@ -13,11 +13,12 @@ ROOT = Path(__file__).parents[1]
 OURS = ("wd", "pipelines", "tune_spaces", "cluster")
 
 LAYERS = (
-    ("wd.errors", "wd.files", "wd.language_codes", "wd.machine", "wd.svg"),
+    ("wd.errors", "wd.files", "wd.identity", "wd.language_codes", "wd.machine", "wd.svg"),
     ("wd.installed", "wd.logs"),
     ("wd.manifest", "wd.places"),
+    ("wd.store",),
     ("wd.config",),
-    ("wd.artifacts", "wd.status", "wd.tracking"),
+    ("wd.artifact", "wd.artifacts", "wd.status", "wd.tracking"),
     ("wd.data", "wd.model"),
     ("wd.generator", "wd.decoding"),
     ("wd.training", "wd.evaluation", "wd.interop"),

@@ -1,113 +1,33 @@
-"""Content-addressed stage outputs: `<root>/<stage>/<label>-<hash>/`, the manifest written last.
+"""Content-addressed stage outputs: `<root>/<stage>/<label>-<hash>/`, the manifest written last."""
 
-The hash covers the stage's name and version, its own config and its inputs' hashes, so the same
-work is never done twice and a promoted model can be traced back to its corpus. Of a config object
-the hash sees what differs from its defaults, so that an option added later does not undo finished
-work; whoever changes a default raises the versions of the stages that read it.
-"""
-
-import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.fs as pafs
 from filelock import FileLock
-from pydantic import BaseModel
 
+from wd.artifact import Artifact, Metrics, manifest_of, place_at
 from wd.errors import ArtifactError, DataError
-from wd.files import whole
-from wd.manifest import (
-    MANIFEST,
-    MOST_BYTES,
-    commit,
-    damaged_files,
-    describe_files,
-    packages,
-    parse_manifest,
-    read_manifest,
-    write_manifest,
-)
-from wd.places import cache_folder, filesystem_of, local_folder
+from wd.identity import Identity
+from wd.manifest import MANIFEST, commit, describe_files, packages, write_manifest
+from wd.places import Place, cache_folder, filesystem_of, local_folder
+from wd.store import objects
+from wd.store.lease import Lease, leased
+from wd.store.shelf import Shelf, described, here, push, remove
 
-Metrics = dict[str, Any]
+__all__ = ["NAMED", "NOTE", "Artifact", "Identity", "Metrics", "Store", "place_at"]
 
-
-@dataclass(frozen=True)
-class Identity:
-    """What a stage's output is a function of. `hash` is known before the work is done."""
-
-    stage: str
-    label: str
-    version: int
-    config: Mapping[str, Any]
-    """Plain data, or pydantic models as its values."""
-    inputs: Mapping[str, str]
-    """Role -> `stage/label-hash` of the artifact that plays it."""
-
-    @property
-    def hash(self) -> str:
-        """First 12 hex digits of SHA-256 over everything but the label."""
-        covered = {"stage": self.stage, "version": self.version, "config": self._dump(short=True)}
-        covered["inputs"] = {role: name.rsplit("-", 1)[-1] for role, name in self.inputs.items()}
-        return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:12]
-
-    @property
-    def name(self) -> str:
-        """`stage/label-hash`: the artifact's path below the root."""
-        return f"{self.stage}/{self.label}-{self.hash}"
-
-    @property
-    def described(self) -> dict[str, Any]:
-        """All of it as plain data, defaults included: what a manifest says."""
-        return {**asdict(self), "config": self._dump(short=False)}
-
-    def _dump(self, short: bool) -> dict[str, Any]:
-        return {
-            key: value.model_dump(mode="json", exclude_defaults=short)
-            if isinstance(value, BaseModel)
-            else value
-            for key, value in self.config.items()
-        }
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A finished (or, in a dry run, a planned) stage output."""
-
-    root: str
-    name: str
-    manifest: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @property
-    def metrics(self) -> Metrics:
-        """The figures that the stage recorded."""
-        return dict(self.manifest.get("metrics", {}))
-
-    @property
-    def path(self) -> Path:
-        """Local folder with the artifact's files; a remote artifact is fetched once, verified.
-
-        Raises ArtifactError if the artifact does not exist, if one of its files is missing or of
-        another size, or if the bytes that were fetched differ.
-        """
-        filesystem, base = filesystem_of(self.root)
-        if isinstance(filesystem, pafs.LocalFileSystem):
-            folder = Path(base, self.name)
-            if not (folder / MANIFEST).is_file():
-                raise ArtifactError(f"{folder}: no such artifact; run the stage that makes it")
-            if damage := damaged_files(folder, read_manifest(folder), hashes=False):
-                raise ArtifactError(
-                    f"{folder}: damaged: {'; '.join(damage)}. Remove the folder and run its stage "
-                    "again"
-                )
-            return folder
-        return _fetch(filesystem, f"{base}/{self.name}", self.name)
+NAMED = re.compile(r"[^.].*-[0-9a-f]{12}")
+"""What the folder of an artifact is called."""
+NOTE = "artifact.json"
+"""File of a work folder: the artifact that the work is for, and its inputs."""
 
 
 class Store:
@@ -116,35 +36,65 @@ class Store:
     def __init__(self, root: str) -> None:
         self.root = root if "://" in root else str(local_folder(root))
         self._filesystem, self._base = filesystem_of(self.root)
+        self._leases: dict[str, Lease] = {}
 
     @property
-    def _is_local(self) -> bool:
+    def is_local(self) -> bool:
+        """Whether the root is a folder."""
         return isinstance(self._filesystem, pafs.LocalFileSystem)
 
     @property
     def folder(self) -> Path:
-        """A local folder for state beside the artifacts: unfinished work, the MLflow database."""
-        if self._is_local:
+        """A folder of this node for state beside the artifacts: the MLflow database."""
+        if self.is_local:
             return Path(self._base)
-        digest = hashlib.sha256(self.root.encode()).hexdigest()[:12]
-        return cache_folder() / "roots" / digest
+        return cache_folder() / "roots" / objects.digest(self.root)
+
+    def manifest(self, name: str) -> dict[str, Any] | None:
+        """Return the manifest of `stage/label-hash`, None if there is no such artifact.
+
+        Raises ArtifactError if it is damaged.
+        """
+        return manifest_of(self.root, name)
 
     def find(self, identity: Identity) -> Artifact | None:
         """Return the finished artifact of this identity, whatever its label, or None.
 
         Raises ArtifactError if its manifest is damaged.
         """
-        parent = f"{self._base}/{identity.stage}"
-        selector = pafs.FileSelector(parent, allow_not_found=True)
-        names = sorted(entry.base_name for entry in self._filesystem.get_file_info(selector))
-        for name in names:
+        for name in objects.names(self.root, identity.stage):
             if name.endswith(f"-{identity.hash}") and not name.startswith("."):
-                path = f"{parent}/{name}/{MANIFEST}"
-                if self._filesystem.get_file_info(path).type == pafs.FileType.File:
-                    with self._filesystem.open_input_stream(path) as stream:
-                        manifest = parse_manifest(stream.read(MOST_BYTES), path)
-                    return Artifact(self.root, f"{identity.stage}/{name}", manifest)
+                found = f"{identity.stage}/{name}"
+                if (manifest := self.manifest(found)) is not None:
+                    return Artifact(self.root, found, manifest)
         return None
+
+    def artifacts(self) -> list[Artifact]:
+        """Return all finished artifacts, in the order of their names.
+
+        Raises ArtifactError if a manifest is damaged.
+        """
+        stages = [stage for stage in objects.names(self.root, "") if not stage.startswith(".")]
+        known = [
+            f"{stage}/{name}"
+            for stage in stages
+            for name in objects.names(self.root, stage)
+            if NAMED.fullmatch(name)
+        ]
+        read = zip(known, objects.each(self.manifest, known), strict=True)
+        return [Artifact(self.root, name, manifest) for name, manifest in read if manifest]
+
+    def damage(self, name: str, manifest: Mapping[str, Any]) -> list[str]:
+        """Return a line for each file of an artifact that is missing or of another size."""
+        found = objects.found(self.root, name)
+        sizes = {one.path.removeprefix(f"{name}/"): one.bytes for one in found}
+        damage = []
+        for path, told in manifest["files"].items():
+            if path not in sizes:
+                damage.append(f"{path}: missing")
+            elif sizes[path] != told["bytes"]:
+                damage.append(f"{path}: {sizes[path]} bytes instead of {told['bytes']}")
+        return damage
 
     def planned(self, identity: Identity) -> Artifact:
         """Return the handle of an artifact that may not exist yet."""
@@ -152,8 +102,20 @@ class Store:
 
     @contextmanager
     def lock(self, identity: Identity) -> Iterator[None]:
-        """Keep a second process on this machine from doing the same work; freed on any death."""
-        path = self.folder / ".locks" / f"{identity.stage}-{identity.hash}"
+        """Keep a second process from doing the same work; whoever dies is no longer in the way.
+
+        In a folder a file's lock, for the processes of one machine; in a store a lease, for all.
+        """
+        name = f"{identity.stage}-{identity.hash}"
+        if not self.is_local:
+            with leased(self.root, name) as lease:
+                self._leases[name] = lease
+                try:
+                    yield
+                finally:
+                    del self._leases[name]
+            return
+        path = self.folder / ".locks" / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError:  # of a file system that makes no folders
@@ -161,76 +123,85 @@ class Store:
         with FileLock(path):
             yield
 
-    def work_folder(self, identity: Identity) -> Path:
-        """Local folder for a stage's unfinished state (checkpoints); it outlives a killed run."""
-        folder = self.folder / ".work" / identity.stage / identity.hash
+    def work_folder(self, identity: Identity) -> Place:
+        """Return where a stage's unfinished state is (checkpoints); it outlives a killed run."""
+        return self.unfinished(identity.stage, identity.hash)
+
+    def unfinished(self, what: str, digest: str) -> Place:
+        """Return where the unfinished state of something is that is known by a digest."""
+        if not self.is_local:
+            return Shelf(self.root, f".work/{what}/{digest}")
+        folder = self.folder / ".work" / what / digest
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def publish(self, identity: Identity, build: Callable[[Path], Metrics]) -> Artifact:
+    def publish(
+        self,
+        identity: Identity,
+        build: Callable[[Path], Metrics],
+        taken: Mapping[str, Shelf] = MappingProxyType({}),
+    ) -> Artifact:
         """Run `build` in a hidden folder, describe its files, and make it visible at once.
 
-        `build` fills the folder that it is given and returns the metrics. Whatever it leaves
-        behind when it dies is never read. The stage's work folder is dropped on success, and where
-        the data is at fault: mended data is another stage's.
+        `build` fills the folder that it is given and returns the metrics. `taken` are files that
+        the store has already, by their names in the artifact: those of `build`'s that `map_parts`
+        made. Whatever it leaves behind when it dies is never read. The stage's work folder is
+        dropped on success, and where the data is at fault: mended data is another stage's.
         """
         partial = self.folder / identity.stage / f".{identity.label}-{identity.hash}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        self._note(identity)
         started = datetime.now(UTC)
         try:
             metrics = build(partial)
         except BaseException as error:
             shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, DataError):
-                shutil.rmtree(self.work_folder(identity), ignore_errors=True)
+                remove(self.work_folder(identity))
             raise
         manifest = {
             **identity.described,
             "hash": identity.hash,
             "metrics": metrics,
-            "files": describe_files(partial),
+            "files": describe_files(partial) | described(taken),
             "created": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
             "commit": commit(),
             "packages": packages(),
         }
         write_manifest(partial, manifest)
-        if self._is_local:
+        if self.is_local:
             final = Path(self._base, identity.name)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         else:
-            self._upload(partial, f"{self._base}/{identity.name}")
-        shutil.rmtree(self.work_folder(identity), ignore_errors=True)
+            if lease := self._leases.get(f"{identity.stage}-{identity.hash}"):
+                lease.ensure()
+            self._upload(partial, identity.name, taken)
+        remove(self.work_folder(identity))
         return Artifact(self.root, identity.name, manifest)
 
-    def _upload(self, folder: Path, destination: str) -> None:
-        """Copy everything, the manifest last."""
+    def _note(self, identity: Identity) -> None:
+        """Leave beside unfinished work what it is for, and what it needs: that is no garbage."""
+        note = self.work_folder(identity) / NOTE
+        told = {"name": identity.name, "inputs": dict(identity.inputs)}
+        here(note).write_text(json.dumps(told), encoding="utf-8")
+        push(note)
+
+    def _upload(self, folder: Path, name: str, taken: Mapping[str, Shelf]) -> None:
+        """Copy everything, the manifest last; what was there before goes, its manifest first."""
+        objects.erase(self.root, f"{name}/{MANIFEST}")
+        objects.erase(self.root, name)
         files = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
-        for path in [*sorted(files), folder / MANIFEST]:
-            target = f"{destination}/{path.relative_to(folder)}"
-            self._filesystem.create_dir(target.rsplit("/", 1)[0], recursive=True)
-            pafs.copy_files(
-                str(path),
-                target,
-                source_filesystem=pafs.LocalFileSystem(),
-                destination_filesystem=self._filesystem,
-            )
+
+        def send(path: Path) -> None:
+            objects.upload(self.root, path, f"{name}/{path.relative_to(folder).as_posix()}")
+
+        def take(target: str) -> None:
+            objects.duplicate(self.root, taken[target].path, f"{name}/{target}")
+
+        objects.each(send, sorted(files))
+        objects.each(take, taken)
+        send(folder / MANIFEST)
         shutil.rmtree(folder)
-
-
-def _fetch(filesystem: pafs.FileSystem, source: str, name: str) -> Path:
-    target = cache_folder() / "artifacts" / name
-    with FileLock(cache_folder() / f"{name.replace('/', '-')}.lock"):
-        if (target / MANIFEST).is_file():
-            return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole(target) as partial:
-            try:
-                pafs.copy_files(source, str(partial), source_filesystem=filesystem)
-            except OSError as error:
-                raise ArtifactError(f"{source}: cannot be fetched: {error}") from None
-            if damage := damaged_files(partial, read_manifest(partial)):
-                raise ArtifactError(f"{source}: damaged: {'; '.join(damage)}")
-    return target

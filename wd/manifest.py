@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from wd.errors import ArtifactError, without_credentials
-from wd.files import known_sha256, parse_json, read_small, sha256
+from wd.files import known_sha256, parse_json, read_small, sha256, whole
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 64_000_000
@@ -121,7 +121,7 @@ def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = T
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write a folder's manifest, down to the disk."""
-    with (folder / MANIFEST).open("w", encoding="utf-8") as stream:
+    with whole(folder / MANIFEST) as partial, partial.open("w", encoding="utf-8") as stream:
         json.dump(manifest, stream, indent=2, ensure_ascii=False)
         stream.flush()
         os.fsync(stream.fileno())

@@ -22,7 +22,8 @@ app = typer.Typer()
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A model directory, an artifact's name, or models:/NAME@ALIAS."
+        metavar="MODEL",
+        help="A model directory, an artifact's name or address, or models:/NAME@ALIAS.",
     ),
 ]
 Quantized = Annotated[
@@ -49,6 +50,7 @@ Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the 
     epilog=examples(
         "wd inspect artifacts/student/quickstart-0123456789ab",
         "wd inspect student/quickstart-0123456789ab",
+        "wd inspect s3://bucket/root/student/quickstart-0123456789ab",
         "wd inspect models:/quickstart-tiny@champion",
     )
 )
@@ -57,7 +59,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="PATH",
-            help="An artifact's folder or name, a model directory, or models:/NAME@ALIAS.",
+            help="An artifact's folder, name or address, a model directory, or models:/NAME@ALIAS.",
         ),
     ],
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""Commands on a root: what is made there and what is being made."""
+"""Commands on a root: what is made there and being made, and what may be deleted."""
 
 import time
 from pathlib import Path
@@ -46,6 +46,51 @@ def status(
         _watch(root, watch, None if as_json else console)
     except KeyboardInterrupt:
         return None  # as this command is ended
+
+
+@app.command(
+    epilog=examples(
+        "wd gc artifacts",
+        "wd gc s3://bucket/root --older-than 90 --delete",
+        "wd gc artifacts --registry https://mlflow.example.org --json",
+    )
+)
+def gc(
+    root: Annotated[str, typer.Argument(metavar="ROOT", help="A folder, or a store's address.")],
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete it; otherwise it is only listed.")
+    ] = False,
+    older_than: Annotated[
+        float, typer.Option(min=0, metavar="DAYS", help="Keep what is younger, and all it needs.")
+    ] = 30,
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="MLflow's address; none: nothing is registered. Default: the root's own, and "
+            "wherever its students were registered.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what nothing needs: old artifacts, unfinished work.
+
+    Kept is all that is younger, all that registered versions are, and what these were made from.
+    """
+    from pipelines.tools import gc as collecting
+
+    found = collecting.garbage(root, older_than=older_than, registry=registry)
+    if delete:
+        collecting.delete(root, found)
+    if as_json:
+        return print_json({"deleted": delete, "garbage": collecting.as_data(found)})
+    if not found:
+        print("nothing to delete")
+        return None
+    console = Console(soft_wrap=True)
+    console.print(collecting.table(found))
+    print("deleted" if delete else "nothing was deleted; --delete does it")
+    return None
 
 
 def root_of(place: str) -> str:

@@ -4,8 +4,8 @@ The driver reads the files once, in order, into raw parts. Ray Data then filters
 them by a hash of the source, and gathers each part of the corpus from there.
 """
 
-import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from wd.data.sources import SPLITS, Entry, Split, find_entries
 from wd.data.split import choose_partition, part_label
 from wd.data.wheels import Package, cached_wheel, fetch, wheels_of
 from wd.errors import DataError
+from wd.store.shelf import here, push
 
 VERSION = 2
 Entries = dict[Split, list[Entry]]
@@ -64,10 +65,14 @@ def _build(entries: Entries, config: CorpusConfig, ray: RayConfig, work: Work) -
 
     removed: Counter[str] = Counter()
     given, keys = write_given(entries, config, work.out, removed)
-    held_out = work.scratch / "held_out.npy"
-    np.save(held_out, np.array(sorted(keys), np.uint64))
-    raw = list(write_raw(entries["train"], config, work.scratch / "raw", removed))
-    read = sum(pq.read_metadata(part).num_rows for part in raw)
+    held_out, folder = work.scratch / "held_out.npy", work.scratch / "raw"
+    np.save(here(held_out), np.array(sorted(keys), np.uint64))
+    push(held_out)
+    raw, read = [], 0
+    for part in write_raw(entries["train"], config, here(folder), removed):
+        read += pq.read_metadata(part).num_rows
+        raw.append(folder / part.name)
+        push(raw[-1])
     read_in_all = read + removed.total() + sum(given.values())
     if not read:
         names = ", ".join(config.train)
@@ -81,28 +86,25 @@ def _build(entries: Entries, config: CorpusConfig, ray: RayConfig, work: Work) -
     for stats in map_parts(scatter, raw, scattered, config=ray):
         removed.update(stats["removed"])
     labels = [Path(name) for name in partition.names]
-    gather = Gather([scattered / part.name for part in raw], config.filters)
-    stats_of = map_parts(gather, labels, work.scratch / "gathered", config=ray)
+    gather = Gather(scattered, [part.name for part in raw], config.filters)
+    gathered = map_parts(gather, labels, work.scratch / "gathered", config=ray)
+    kept = {str(label): stats["kept"] for label, stats in zip(labels, gathered, strict=True)}
     pairs = dict(given)
     for split, count in partition.parts.items():
-        pairs[split] = pairs.get(split, 0) + _publish(split, count, work)
-    for stats in stats_of:
+        pairs[split] = pairs.get(split, 0) + _publish(split, count, kept, work)
+    for stats in gathered:
         removed.update(stats["removed"])
     _check(pairs, removed, config)
     return {"read": read_in_all, "pairs": pairs, "removed": dict(sorted(removed.items()))}
 
 
-def _publish(split: Split, count: int, work: Work) -> int:
-    """Move a split's gathered parts into the artifact, empty ones excepted; return its pairs."""
-    pairs = 0
-    (work.out / split).mkdir()
-    for index in range(count):
-        part = work.scratch / "gathered" / part_label(split, index)
-        rows = pq.read_metadata(part).num_rows
-        if rows:
-            shutil.move(part, work.out / split / part_name(index))
-        pairs += rows
-    return pairs
+def _publish(split: Split, count: int, kept: Mapping[str, int], work: Work) -> int:
+    """Make a split's gathered parts files of the artifact, without empty ones; return its pairs."""
+    labels = [part_label(split, index) for index in range(count)]
+    for index, label in enumerate(labels):
+        if kept[label]:
+            work.take(work.scratch / "gathered" / label, f"{split}/{part_name(index)}")
+    return sum(kept[label] for label in labels)
 
 
 def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig) -> None:

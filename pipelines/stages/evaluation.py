@@ -79,7 +79,7 @@ def test_set(recipe: Recipe, text: Artifact) -> "TestSet":
 
     from wd.evaluation.compare import TestSet
 
-    tables = [pq.read_table(part) for part in part_files(text.path / "test")]
+    tables = [pq.read_table(part) for part in part_files(text / "test")]
     return TestSet(
         sources=[line for table in tables for line in table["source"].to_pylist()],
         references=[line for table in tables for line in table["target"].to_pylist()],
@@ -108,7 +108,7 @@ def _evaluate(
         [
             System(
                 name,
-                model.path,
+                model.place,
                 model.name,
                 model.metrics["published"],
                 joined(phase.metrics["history"] for phase in (*before, model)),

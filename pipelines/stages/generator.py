@@ -8,6 +8,7 @@ from pipelines.stages.teacher import teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
 from wd.generator.choices import check_generable
+from wd.store.shelf import pull
 
 VERSION = 8
 """Raise it when a default of `generator` changes, or what the same generator would give."""
@@ -36,13 +37,13 @@ def generator(run: Run) -> Artifact:
             config=config.training,
             model=model,
             out=work.out / "student",
-            teacher=inputs["teacher"].path,
+            teacher=inputs["teacher"].place,
             generator=config,
             objective=recipe.objective,
             grouping=config.grouping,
         )
         save_generator(work.out, trained.module, model, config, inputs["teacher"].name)
-        shutil.copytree(work.scratch / FOLDER, work.out / FOLDER)
+        shutil.copytree(pull(work.scratch / FOLDER), work.out / FOLDER)
         return trained.figures
 
     return run.stage(

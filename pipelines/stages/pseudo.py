@@ -3,9 +3,8 @@
 One decoding actor per device, each with the teacher loaded once, maps part files to part files.
 """
 
-import shutil
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pipelines.context import Run, Work, asked_once
@@ -16,10 +15,10 @@ from pipelines.stages.teacher import teacher
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
 from wd.config import PseudoConfig, RayConfig
-from wd.data.schema import part_files
 from wd.data.shards import pack_pseudo
 from wd.errors import DataError
 from wd.logs import error_console
+from wd.places import Place
 
 VERSION = 2
 
@@ -41,7 +40,7 @@ def pseudo(run: Run) -> Artifact:
         from wd.decoding.faults import warn_of_cuts
         from wd.decoding.report import REPORT, PseudoReport, table, write_report
 
-        stats = _translate(text.path / "train", model.path, recipe.pseudo, recipe.ray, work)
+        stats = _translate(text.files("train"), model.place, recipe.pseudo, recipe.ray, work)
         report = PseudoReport.of(stats)
         write_report(report, work.out)
         work.tracker.log_file(work.out / REPORT)
@@ -66,8 +65,8 @@ def pseudo_shards(run: Run) -> Artifact:
     recipe, text, pieces, said = run.recipe, corpus(run), tokenizer(run), pseudo(run)
 
     def build(work: Work) -> Metrics:
-        pack = partial(pack_pseudo, pieces.path, recipe.shards, said.path)
-        train = packed(pack, part_files(text.path / "train"), "train", recipe.ray, work)
+        pack = partial(pack_pseudo, pieces.place, recipe.shards, said.place)
+        train = packed(pack, text.files("train"), "train", recipe.ray, work)
         if train["left_out"] and not train["pairs"] and not train["over_long"]:
             raise DataError(
                 f"pseudo: none of the teacher's {train['left_out']:.0f} translations is sound "
@@ -95,20 +94,19 @@ def pseudo_shards(run: Run) -> Artifact:
 
 
 def _translate(
-    sources: Path, model: Path, config: PseudoConfig, ray: RayConfig, work: Work
+    parts: Sequence[Place], model: Place, config: PseudoConfig, ray: RayConfig, work: Work
 ) -> list[dict[str, Any]]:
     """Fill the artifact with parts; return what was counted in each."""
-    from wd.decoding.parts import PartTranslator, check_rows
+    from wd.decoding.parts import PartTranslator
     from wd.distributed.accelerator import decoding_device
     from wd.distributed.map import map_parts
 
-    parts, made = part_files(sources), work.scratch / "parts"
+    made = work.scratch / "parts"
     device, threads = decoding_device(ray), max(1, int(ray.map_cpus)) if ray.workers else 0
     # The scratch folder outlives a killed run, so its finished parts are not translated again.
     stats = map_parts(
         PartTranslator, parts, made, config=ray, actor_args=(model, config, device, threads)
     )
     for part in parts:
-        check_rows(part, made / part.name)
-        shutil.copyfile(made / part.name, work.out / part.name)
+        work.take(made / part.name, part.name)
     return stats

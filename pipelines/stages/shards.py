@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pipelines.context import Run, Work, asked_once
@@ -11,9 +10,9 @@ from pipelines.stages.corpus import corpus
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
 from wd.config import RayConfig, ShardsConfig
-from wd.data.schema import part_files
 from wd.data.shards import longest_kept, pack_original, pack_validation
 from wd.errors import DataError
+from wd.places import Place
 
 VERSION = 1
 _LOG = logging.getLogger(__name__)
@@ -25,16 +24,16 @@ def shards(run: Run) -> Artifact:
     recipe, text, pieces = run.recipe, corpus(run), tokenizer(run)
 
     def build(work: Work) -> Metrics:
-        pack = partial(pack_original, pieces.path, recipe.shards)
-        train = packed(pack, part_files(text.path / "train"), "train", recipe.ray, work)
+        pack = partial(pack_original, pieces.place, recipe.shards)
+        train = packed(pack, text.files("train"), "train", recipe.ray, work)
         check_kept(
             train,
             recipe.shards,
             "training pairs are longer",
             "raise shards.max_length or shards.batch_tokens",
         )
-        pack = partial(pack_validation, pieces.path, recipe.shards)
-        valid = packed(pack, part_files(text.path / "valid"), "valid", recipe.ray, work)
+        pack = partial(pack_validation, pieces.place, recipe.shards)
+        valid = packed(pack, text.files("valid"), "valid", recipe.ray, work)
         warn_of_unknown({"train": train, "valid": valid})
         return {"train": train, "valid": valid}
 
@@ -48,15 +47,14 @@ def shards(run: Run) -> Artifact:
 
 
 def packed(
-    pack: Any, parts: Sequence[Path], split: str, ray: RayConfig, work: Work
+    pack: Any, parts: Sequence[Place], split: str, ray: RayConfig, work: Work
 ) -> dict[str, float]:
     """Pack every part; return the counts' sums and the share of padding in the targets."""
     from wd.distributed.map import map_parts
 
     stats = map_parts(pack, parts, work.scratch / split, config=ray)
-    (work.out / split).mkdir()
-    for part in part_files(work.scratch / split):
-        part.rename(work.out / split / part.name)
+    for part in parts:
+        work.take(work.scratch / split / part.name, f"{split}/{part.name}")
     total = {key: sum(part[key] for part in stats) for key in stats[0]}
     padded = total.pop("padded_target_tokens")
     return {**total, "target_padding": 1 - total["target_tokens"] / max(1, padded)}

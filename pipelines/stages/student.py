@@ -1,7 +1,5 @@
 """Phase 2: fine-tune a student. Its start tells WD from the baselines of equal size and updates."""
 
-from pathlib import Path
-
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.generator import generator
 from pipelines.stages.pseudo import pseudo_shards
@@ -11,6 +9,8 @@ from wd.artifacts import Artifact, Metrics
 from wd.config import Method, ModelConfig, ObjectiveConfig, Recipe
 from wd.generator.choices import check_generable
 from wd.generator.grouping import stack_subsets
+from wd.places import Place
+from wd.store.shelf import here, push
 
 VERSION = 1
 """Raise it when the same start or data would give another student; the loop has its own."""
@@ -46,7 +46,7 @@ def student(run: Run, method: Method) -> Artifact:
             model=model,
             out=work.out,
             start=_start(recipe, model, method, inputs, work.scratch),
-            teacher=inputs["teacher"].path if objective.needs_teacher else None,
+            teacher=inputs["teacher"].place if objective.needs_teacher else None,
             objective=objective,
             grouping=grouping,
         ).figures
@@ -77,19 +77,19 @@ def check_possible(recipe: Recipe, method: Method) -> None:
 
 
 def _start(
-    recipe: Recipe, model: ModelConfig, method: Method, inputs: dict[str, Artifact], folder: Path
-) -> Path | None:
+    recipe: Recipe, model: ModelConfig, method: Method, inputs: dict[str, Artifact], folder: Place
+) -> Place | None:
     """Return the file of the weights to start from; None: at random."""
     if method == "copy":
         return _copied(recipe, model, inputs["teacher"], folder)
     if method == "wd":
         from wd.model.directory import WEIGHTS
 
-        return inputs["generator"].path / "student" / WEIGHTS
+        return inputs["generator"] / "student" / WEIGHTS
     return None
 
 
-def _copied(recipe: Recipe, model: ModelConfig, teacher: Artifact, folder: Path) -> Path:
+def _copied(recipe: Recipe, model: ModelConfig, teacher: Artifact, folder: Place) -> Place:
     """Write the layer-copy start and return its file."""
     import torch
 
@@ -102,5 +102,6 @@ def _copied(recipe: Recipe, model: ModelConfig, teacher: Artifact, folder: Path)
     config, weights = load_model(teacher.path)
     start = folder / "start.safetensors"
     grouping = recipe.generator.grouping
-    save_weights(start, copied_weights(config, model, weights, fresh, grouping))
+    save_weights(here(start), copied_weights(config, model, weights, fresh, grouping))
+    push(start)
     return start

@@ -132,7 +132,7 @@ def _climb(
             shape=place.shape,
             rung=place.rung.name,
             seed=place.seed,
-            folder=one.student.path,
+            folder=one.student.place,
             artifact=one.student.name,
             published=one.student.metrics["published"],
             training_seconds=sum(phase.metrics["training_seconds"] for phase in one.phases),
@@ -142,7 +142,7 @@ def _climb(
     ]
     climbing = partial(
         climb,
-        System("teacher", first.path, first.name, first.metrics["published"]),
+        System("teacher", first.place, first.name, first.metrics["published"]),
         entrants,
         test_set(recipe, text),
         recipe.evaluation,

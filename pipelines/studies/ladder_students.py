@@ -4,6 +4,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 
 from pipelines.context import Run
@@ -57,7 +58,7 @@ def train_side_by_side(run: Run, places: Sequence[Place], concurrent: int) -> No
     from wd.distributed.side_by_side import side_by_side
 
     here = overridden(run.recipe, run.elsewhere())
-    handle, folders = run.tracker.handle(), [one.path for one in shared]
+    handle, folders = run.tracker.handle(), [one.place for one in shared]
     side_by_side(
         {
             str(place): partial(_train, place.recipe(here), place.rung, handle, folders)
@@ -80,13 +81,13 @@ def _is_there(run: Run, place: Place) -> bool:
 
 
 def _train(
-    recipe: Recipe, rung: Rung, handle: TrackerHandle | None, folders: Sequence[Path]
+    recipe: Recipe, rung: Rung, handle: TrackerHandle | None, folders: Sequence[PathLike[str]]
 ) -> None:
     """Train one student in this process, which is to see what it reads."""
     from wd.distributed.train import SHARE
 
     for folder in folders:
-        if not folder.is_dir():
+        if not Path(folder).is_dir():
             raise UserError(f"{platform.node()} has no {folder}: {SHARE}")
     with Run(recipe, parent=attach(handle), quiet=True) as run:
         _made(run, rung)

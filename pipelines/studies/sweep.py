@@ -24,6 +24,7 @@ from pipelines.studies.sweep_trial import trial, with_updates
 from wd.config import Recipe, overridden
 from wd.errors import ConfigError, UserError
 from wd.logs import error_console
+from wd.places import Place
 from wd.status import shown
 from wd.tracking import Tracker
 
@@ -48,8 +49,7 @@ def sweep(recipe: Recipe, request: Request) -> "tuple[Sweep, Path]":
     if not all(phase.bleu_sentences for phase in (short.generator.training, short.fine_tuning)):
         raise ConfigError("bleu_sentences must not be 0: a sweep compares trials by BLEU")
     with Run(recipe) as run:
-        say = partial(run.console.print, highlight=False)
-        speeds = ShapeSpeeds(recipe, run.store.folder / ".work" / "speed", say)
+        speeds = ShapeSpeeds(recipe, run.store.folder / ".work" / "speed", run.say)
         points, plan = _planned(run, request, speeds)
         _make_inputs(run)
         return _searched(run, request, speeds, points, plan)
@@ -117,7 +117,7 @@ def _searched(
 ) -> "tuple[Sweep, Path]":
     recipe, key = run.recipe, _key(run.recipe, request)
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-    folder = run.store.folder / ".work" / "sweep" / digest
+    folder = run.store.unfinished("sweep", digest)
     spaces = " ".join(Path(space).stem for space in request.spaces)
     with run.tracker.child(f"sweep {spaces}", key=key) as tracker:
         handle, name = tracker.handle(), f"sweep/{recipe.name}-{digest}"
@@ -135,7 +135,7 @@ def _searched(
 
 
 def _search(
-    run: Run, request: Request, plan: "Plan", tracker: Tracker, folder: Path, board: Board
+    run: Run, request: Request, plan: "Plan", tracker: Tracker, folder: Place, board: Board
 ) -> "list[TrialEnd]":
     from wd.distributed.tune import search
 

@@ -137,7 +137,7 @@ def _scores(run: Run, systems: Mapping[str, Artifact]) -> "list[Score]":
     work = partial(
         compare,
         [
-            System(name, made.path, made.name, made.metrics["published"])
+            System(name, made.place, made.name, made.metrics["published"])
             for name, made in systems.items()
         ],
         test_set(run.recipe, corpus(run)),

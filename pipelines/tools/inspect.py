@@ -9,26 +9,30 @@ from rich.table import Table
 from rich.tree import Tree
 
 from pipelines.tools.model_folder import model_folder
-from wd.artifacts import Store
+from wd.artifacts import Store, place_at
 from wd.errors import ArtifactError
 from wd.manifest import MANIFEST, damaged_files, read_manifest
 from wd.model.sizes import count_parameters
 
 
-def place_of(path: str, root: str = "artifacts") -> tuple[Path, Path | None]:
+def place_of(path: str, root: str = "artifacts") -> tuple[Path, Store | None]:
     """Return the folder that a path, an artifact's name or `models:/NAME@ALIAS` means.
 
-    A damaged artifact's too: it is for `inspect` to say what is wrong with it. Beside it the folder
+    A damaged artifact's too: it is for `inspect` to say what is wrong with it. Beside it the store
     with what it was made from, where that is not the folder's own.
     """
-    if path.startswith("models:/") or "://" in root:
-        return model_folder(path, root), Store(root).folder
+    if path.startswith("models:/"):
+        return model_folder(path, root), Store(root)
+    if "://" in path:
+        return model_folder(path), Store(place_at(path)[0].root)
+    if "://" in root:
+        return model_folder(path, root), Store(root)
     named = Path(Store(root).root, path)
     return Path(path) if Path(path).exists() or not named.is_dir() else named, None
 
 
-def inspect(folder: Path, root: Path | None = None) -> dict[str, Any]:
-    """Describe an artifact or a model directory; what it was made from is below `root`.
+def inspect(folder: Path, store: Store | None = None) -> dict[str, Any]:
+    """Describe an artifact or a model directory; what it was made from is in `store`.
 
     Raises ArtifactError if the folder is neither, or if it is damaged (all damage is listed).
     """
@@ -37,18 +41,18 @@ def inspect(folder: Path, root: Path | None = None) -> dict[str, Any]:
         raise ArtifactError(f"{folder}: neither an artifact (no {MANIFEST}) nor a model directory")
     description: dict[str, Any] = {"path": str(folder.absolute())}
     if is_artifact:
-        description |= _artifact(folder, root or folder.absolute().parent.parent)
+        description |= _artifact(folder, store or Store(str(folder.absolute().parent.parent)))
     if is_model:
         description |= _model(folder)
     return description
 
 
-def _artifact(folder: Path, root: Path) -> dict[str, Any]:
+def _artifact(folder: Path, store: Store) -> dict[str, Any]:
     manifest = read_manifest(folder)
     try:
         name = f"{manifest['stage']}/{manifest['label']}-{manifest['hash']}"
         files, inputs = manifest["files"], manifest["inputs"]
-        lineage = _lineage(root, inputs)
+        lineage = _lineage(store, inputs)
         damage = damaged_files(folder, manifest)
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{folder / MANIFEST}: damaged: it lacks {error}") from None
@@ -70,7 +74,7 @@ def _artifact(folder: Path, root: Path) -> dict[str, Any]:
     }
 
 
-def _lineage(root: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
+def _lineage(store: Store, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Return every artifact upstream: whether it is still there and whole, and its own inputs.
 
     Whole: every file has its size; inspect that artifact itself to have the bytes checked.
@@ -80,11 +84,11 @@ def _lineage(root: Path, inputs: Mapping[str, str]) -> dict[str, Any]:
     while waiting:
         name = waiting.pop(0)
         if name not in lineage:
-            present = (root / name / MANIFEST).is_file()
-            manifest = read_manifest(root / name) if present else {"files": {}}
-            damage = damaged_files(root / name, manifest, hashes=False)
+            found = store.manifest(name)
+            manifest = found or {"files": {}}
+            damage = store.damage(name, manifest)
             above = manifest.get("inputs", {})
-            lineage[name] = {"present": present, "damage": damage, "inputs": above}
+            lineage[name] = {"present": found is not None, "damage": damage, "inputs": above}
             waiting += above.values()
     return lineage
 

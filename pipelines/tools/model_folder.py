@@ -1,8 +1,8 @@
-"""From what is typed to a model directory: a folder, an artifact's name or a registered model."""
+"""From what is typed to a model directory: a folder, an artifact or a registered model."""
 
 from pathlib import Path
 
-from wd.artifacts import Artifact, Store
+from wd.artifacts import Artifact, Store, place_at
 from wd.errors import ArtifactError
 
 
@@ -10,12 +10,16 @@ def model_folder(model: str, root: str = "artifacts") -> Path:
     """Return the model directory that `model` names.
 
     A folder counts before an artifact of the same name below `root`; `models:/NAME@ALIAS` is
-    looked up in the registry. Raises a UserError if there is no such model.
+    looked up in the registry, and what an address of a store leads to is fetched. Raises a
+    UserError if there is no such model.
     """
     if model.startswith("models:/"):
         from wd.registry import resolve
 
         return resolve(model, root)
+    if "://" in model:
+        artifact, way = place_at(model)
+        return Path(artifact / way)
     if Path(model).is_dir():
         return Path(model)
     place = Store(root).root

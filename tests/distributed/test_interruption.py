@@ -1,11 +1,10 @@
-"""Signals become a note, the second one is a signal again."""
+"""Signals are noted, the second one is a signal again."""
 
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,19 +20,18 @@ def _ctrl_c_is_heard() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_noted(tmp_path: Path, number: signal.Signals) -> None:
-    note, before = tmp_path / "run" / "stop", signal.getsignal(number)
-    with noted(note):
-        assert not note.exists()
+def test_the_first_signal_is_noted(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with noted() as note:
+        assert not note.is_set()
         os.kill(os.getpid(), number)
-        assert note.exists()
+        assert note.is_set()
         assert signal.getsignal(number) is before
-        note.unlink()  # as who acts on it might; else it would be raised here
-    assert not note.exists()
+        note.clear()  # as who acts on it might; else it would be raised here
     assert signal.getsignal(number) is before
 
 
-def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_stops_at_once() -> None:
     wait = threading.Event()
 
     def interrupt() -> None:
@@ -42,21 +40,14 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
             time.sleep(0.3)
 
     threading.Timer(0.1, interrupt).start()
-    with pytest.raises(KeyboardInterrupt), noted(tmp_path / "stop"):
+    with pytest.raises(KeyboardInterrupt), noted():
         beside(wait.wait)
     wait.set()
 
 
-def test_a_signal_that_nobody_acted_on_is_raised_in_the_end(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), noted(tmp_path / "stop"):
+def test_a_signal_that_nobody_acted_on_is_raised_in_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt), noted():
         os.kill(os.getpid(), signal.SIGTERM)
-    assert not (tmp_path / "stop").exists()
-
-
-def test_an_old_note_is_no_wish(tmp_path: Path) -> None:
-    (tmp_path / "stop").touch()
-    with noted(tmp_path / "stop"):
-        assert not (tmp_path / "stop").exists()
 
 
 def test_what_runs_beside_returns_and_raises() -> None:

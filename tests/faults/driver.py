@@ -16,12 +16,19 @@ ROOT = Path(__file__).parents[2]
 
 
 class Driver:
-    """`python -m pipelines teacher RECIPE OVERRIDES`, and what it has said so far."""
+    """`python -m pipelines COMMAND RECIPE OVERRIDES`, and what it has said so far."""
 
-    def __init__(self, recipe: str | Path, *overrides: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        recipe: str | Path,
+        *overrides: str,
+        environment: Mapping[str, str],
+        command: str = "teacher",
+    ) -> None:
         self.output = ""
+        self._command = command
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", "teacher", str(recipe), *overrides],
+            [sys.executable, "-m", "pipelines", command, str(recipe), *overrides],
             cwd=ROOT,
             # Bits depend on how many threads add up; a lost worker is to be missed soon.
             env={
@@ -39,7 +46,7 @@ class Driver:
 
     def resumed(self) -> int:
         """Read on until training goes on; return the update that it goes on from."""
-        return int(self.read_until("teacher: going on from update").split()[-1])
+        return int(self.read_until(f"{self._command}: going on from update").split()[-1])
 
     def read_until(self, *signs: str) -> str:
         """Read on until a line holds one of these, and return the line; '' is the end."""

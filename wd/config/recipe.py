@@ -58,8 +58,8 @@ class Recipe(Config):
     target_language: str
     """Another one. BLEU's tokenizer goes by it; a private name that is no code gets `13a`."""
     root: Annotated[str, Field(min_length=1, max_length=4096)] = "artifacts"
-    """Where artifacts go: a folder that all nodes share, or an s3:// or gs:// address; then what is
-    being made, and what is read, is below XDG_CACHE_HOME, which they must share instead."""
+    """Where all lies that a run makes: a folder that all nodes share, or an s3:// or gs:// address,
+    beside which they need share nothing."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     shards: ShardsConfig = ShardsConfig()

@@ -7,6 +7,7 @@ on with another number of workers, without a batch lost or seen twice.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ class ShardReader:
     Raises DataError if there are none, ArtifactError if a part cannot be read.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[PathLike[str]]) -> None:
         self._parts = [part for folder in folders for part in part_files(folder)]
         groups: list[tuple[int, int, int]] = []
         counts: list[np.ndarray] = []

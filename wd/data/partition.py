@@ -21,6 +21,7 @@ from wd.config import FilterConfig
 from wd.data.filters import cleaned, why_removed
 from wd.data.schema import CORPUS
 from wd.data.split import Partition, pair_id, part_label, source_key
+from wd.places import Place
 
 _KEY = pa.field("key", pa.uint64())
 _LABEL = pa.field("label", pa.string())
@@ -34,13 +35,13 @@ class Scatter:
 
     filters: FilterConfig
     partition: Partition
-    held_out: Path
+    held_out: Place
     """NumPy file with the source keys of the given validation and test files."""
 
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
         """Return how many pairs each filter removed."""
         removed: Counter[str] = Counter()
-        held_out = set(np.load(self.held_out).tolist())
+        held_out = set(np.load(Path(self.held_out)).tolist())
         groups: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         raw = pq.read_table(part_in)
         for pair in zip(*(raw[name].to_pylist() for name in raw.column_names), strict=True):
@@ -66,13 +67,18 @@ class Scatter:
 class Gather:
     """Worker: the name of a part in, that part of the corpus out."""
 
-    scattered: Sequence[Path]
+    scattered: Place
+    """The folder of the scattered files."""
+    names: Sequence[str]
+    """Theirs, in order."""
     filters: FilterConfig
 
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
         """Return how many pairs were kept and how many removed."""
-        label = part_in.name
-        found = [pq.read_table(path, filters=[("label", "=", label)]) for path in self.scattered]
+        label, folder = part_in.name, Path(self.scattered)
+        found = [
+            pq.read_table(folder / name, filters=[("label", "=", label)]) for name in self.names
+        ]
         table = pa.concat_tables(found)
         removed = {}
         if self.filters.drop_duplicates:

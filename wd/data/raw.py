@@ -20,7 +20,7 @@ def write_raw(
 ) -> Iterator[Path]:
     """Write the files' pairs, as they are, to parts of `config.part_pairs`; yield their paths."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     tables = (table for entry in entries for table in read_entry(entry, config, removed))
     for index, table in enumerate(_resized(tables, config.part_pairs)):
         path = folder / part_name(index)

@@ -1,10 +1,12 @@
 """The columns of every Parquet file that a stage hands to the next, and the special token ids."""
 
+from os import PathLike
 from pathlib import Path
 
 import pyarrow as pa
 
 PAD, UNK, BOS, EOS = range(4)
+PARTS = "part-*.parquet"
 
 CORPUS = pa.schema(
     {"id": pa.string(), "source": pa.string(), "target": pa.string(), "origin": pa.string()}
@@ -33,6 +35,6 @@ def part_name(index: int) -> str:
     return f"part-{index:05d}.parquet"
 
 
-def part_files(folder: Path) -> list[Path]:
+def part_files(folder: PathLike[str]) -> list[Path]:
     """Return the part files of a folder in order; none if the folder does not exist."""
-    return sorted(folder.glob("part-*.parquet"))
+    return sorted(Path(folder).glob(PARTS))

@@ -14,6 +14,7 @@ from wd.config import ShardsConfig
 from wd.data.schema import EOS, SHARD, UNK
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError
+from wd.places import Place
 
 _GROUP_BATCHES, _GROUP_TOKENS = 64, 64 * 4096
 """A row group holds so many batches, but of large ones only so many tokens: readers take whole
@@ -26,36 +27,39 @@ def longest_kept(config: ShardsConfig) -> int:
     return min(config.max_length, config.batch_tokens)
 
 
-def pack_original(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
+def pack_original(tokenizer: Place, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
     """Worker: a part of the corpus in, its batches out."""
     sources, targets = _columns(part, "source", "target")
-    return write_training_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
+    return write_training_shard(sources, targets, Tokenizer.load(Path(tokenizer)), config, out)
 
 
-def pack_validation(tokenizer: Path, config: ShardsConfig, part: Path, out: Path) -> dict[str, int]:
+def pack_validation(
+    tokenizer: Place, config: ShardsConfig, part: Path, out: Path
+) -> dict[str, int]:
     """Worker: a validation part in, its batches out; no pair is left out."""
     sources, targets = _columns(part, "source", "target")
-    return write_validation_shard(sources, targets, Tokenizer.load(tokenizer), config, out)
+    return write_validation_shard(sources, targets, Tokenizer.load(Path(tokenizer)), config, out)
 
 
 def pack_pseudo(
-    tokenizer: Path, config: ShardsConfig, pseudo: Path, part: Path, out: Path
+    tokenizer: Place, config: ShardsConfig, pseudo: Place, part: Path, out: Path
 ) -> dict[str, int]:
     """Worker: as `pack_original`, but the targets are the teacher's, matched row for row.
 
     What the pseudo stage does not keep is left out and counted.
     Raises ArtifactError if the rows of the two parts are not the same pairs in the same order.
     """
-    if not (pseudo / part.name).is_file():
-        raise ArtifactError(f"{pseudo / part.name}: no translations for {part}")
+    said = Path(pseudo / part.name)
+    if not said.is_file():
+        raise ArtifactError(f"{said}: no translations for {part}")
     ids, sources = _columns(part, "id", "source")
-    translated, hypotheses, kept = _columns(pseudo / part.name, "id", "hypothesis", "kept")
+    translated, hypotheses, kept = _columns(said, "id", "hypothesis", "kept")
     if ids != translated:
-        raise ArtifactError(f"{pseudo / part.name}: its rows are not those of {part}")
+        raise ArtifactError(f"{said}: its rows are not those of {part}")
     counts = write_training_shard(
         list(compress(sources, kept)),
         list(compress(hypotheses, kept)),
-        Tokenizer.load(tokenizer),
+        Tokenizer.load(Path(tokenizer)),
         config,
         out,
     )

@@ -14,15 +14,16 @@ from wd.decoding.engine import Hypothesis, Translator
 from wd.decoding.faults import FAULTS, Fault, count_cut, fault
 from wd.decoding.report import first
 from wd.errors import ArtifactError
+from wd.places import Place
 
 
 class PartTranslator:
     """A loaded teacher that translates corpus parts into pseudo parts."""
 
-    def __init__(self, model: Path, config: PseudoConfig, device: str, threads: int) -> None:
+    def __init__(self, model: Place, config: PseudoConfig, device: str, threads: int) -> None:
         self._config = config
         self._translator = Translator.from_directory(
-            model, quantization=config.quantization, device=device, threads=threads
+            Path(model), quantization=config.quantization, device=device, threads=threads
         )
         chosen = config.on(self._translator.device)
         how = (
@@ -49,6 +50,7 @@ class PartTranslator:
             "kept": kept,
         }
         pq.write_table(pa.table(columns, schema=PSEUDO), part_out)
+        check_rows(part_in, part_out)
         return {
             "sentences": len(hypotheses),
             "kept": sum(kept),

@@ -8,20 +8,20 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 from typing import Any
 
 from wd.distributed.parts import Worker, make
 from wd.errors import UserError
 from wd.logs import Voice
 from wd.machine import usable_cpus
+from wd.places import Place
 
 _WORTH = 20.0
 """Seconds that the parts must still take here for a pool, which starts in about two, to pay."""
 
 
 def map_here(
-    worker: Worker, todo: Sequence[Path], out: Path, told: Callable[[], None], *, cpus: float
+    worker: Worker, todo: Sequence[Place], out: Place, told: Callable[[], None], *, cpus: float
 ) -> None:
     """Make every part; in as many processes as there are `cpus` for each, once that pays.
 
@@ -34,31 +34,31 @@ def map_here(
         left = todo[number:]
         if processes > 1 and len(left) > 1 and mean * len(left) > _WORTH:
             return _map_beside(worker, left, out, told, min(processes, len(left)))
-        make(worker, part, out / part.name)
+        make(worker, part, out)
         told()
 
 
 def map_with(
     build: Callable[..., Worker],
     args: tuple[Any, ...],
-    todo: Sequence[Path],
-    out: Path,
+    todo: Sequence[Place],
+    out: Place,
     told: Callable[[], None],
 ) -> None:
     """Build a worker, as an actor would, and make every part with it, one after another."""
     worker = build(*args)
     for part in todo:
-        make(worker, part, out / part.name)
+        make(worker, part, out)
         told()
 
 
 def _map_beside(
-    worker: Worker, todo: Sequence[Path], out: Path, told: Callable[[], None], processes: int
+    worker: Worker, todo: Sequence[Place], out: Place, told: Callable[[], None], processes: int
 ) -> None:
     # Not forked: a fork of a process whose libraries have threads may hang.
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin, (Voice.here(),))
     try:
-        made = [pool.submit(partial(make, worker, part, out / part.name)) for part in todo]
+        made = [pool.submit(partial(make, worker, part, out)) for part in todo]
         for one in made:
             one.result()
             told()

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
@@ -16,15 +15,15 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def noted(note: Path) -> Iterator[None]:
-    """While the context lasts, turn the first signal into a file that workers can look for.
+def noted() -> Iterator[threading.Event]:
+    """While the context lasts, turn the first signal into an event that can be looked for.
 
-    Raises KeyboardInterrupt in the end if a signal came that nobody acted on. Only a process's
-    main thread gets signals; elsewhere this does nothing. The file is gone before and after.
+    Raises KeyboardInterrupt in the end if a signal came that nobody acted on, who would have
+    cleared it. Only a process's main thread gets signals; elsewhere this does nothing.
     """
-    note.unlink(missing_ok=True)
+    note = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield note
         return
     # None belongs to somebody outside Python; who ignores a signal, as `nohup` does, still does.
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -39,19 +38,17 @@ def noted(note: Path) -> Iterator[None]:
     def note_it(number: int, frame: FrameType | None) -> None:
         del number, frame
         restore()
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.touch()
+        note.set()
         _LOG.info("saving, then stopping; once more stops at once")
 
     for number in before:
         signal.signal(number, note_it)
     try:
-        yield
-        if note.exists():
+        yield note
+        if note.is_set():
             raise KeyboardInterrupt
     finally:
         restore()
-        note.unlink(missing_ok=True)
 
 
 def beside(function: Callable[[], Result]) -> Result:

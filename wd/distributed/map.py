@@ -9,11 +9,13 @@ from wd import errors
 from wd.config import RayConfig
 from wd.distributed.accelerator import gpu_on_cluster, gpu_share
 from wd.distributed.here import map_here, map_with
-from wd.distributed.parts import Stats, Worker, is_done, make, remove_leftovers, stats_of
+from wd.distributed.parts import Stats, Worker, make, remove_leftovers, stats_of, undone
 from wd.distributed.progress import Parts
 from wd.distributed.resources import Want, await_room, room, scales, watched
 from wd.distributed.runtime import ensure_ray
 from wd.logs import Voice, take_over
+from wd.places import Place
+from wd.store.shelf import here, names
 
 if TYPE_CHECKING:
     from ray.data import ActorPoolStrategy
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
 def map_parts(
     worker: Worker | Callable[..., Worker],
-    parts: Sequence[Path],
-    out: Path,
+    parts: Sequence[Place],
+    out: Place,
     *,
     config: RayConfig,
     actor_args: tuple[Any, ...] | None = None,
@@ -36,12 +38,12 @@ def map_parts(
 
     A part appears in `out` when it is complete, its statistics in a hidden file beside it;
     parts that are there already are not made again, so a killed job goes on where it was.
-    `out` must be visible from every machine of the cluster. Raises the worker's UserError, and
+    Parts and `out` are places that every node sees. Raises the worker's UserError, and
     ClusterError if the cluster has no room and will have none.
     """
-    out = out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
-    todo = [part.absolute() for part in parts if not is_done(out / part.name)]
+    out = _absolute(out)
+    here(out).mkdir(parents=True, exist_ok=True)
+    todo = [_absolute(part) for part in undone(parts, out)]
     made = Parts(out.name, total=len(parts), done=len(parts) - len(todo))
     if todo and config.workers:
         _run(worker, todo, out, config, actor_args, made)
@@ -49,14 +51,18 @@ def map_parts(
         map_with(cast(Callable[..., Worker], worker), actor_args, todo, out, made)
     elif todo:
         map_here(cast(Worker, worker), todo, out, made, cpus=config.map_cpus)
-    remove_leftovers(out / part.name for part in todo)
-    return [stats_of(out / part.name) for part in parts]
+    remove_leftovers(todo, out)
+    return stats_of(parts, out)
+
+
+def _absolute(place: Place) -> Place:
+    return place.absolute() if isinstance(place, Path) else place
 
 
 def _run(
     worker: Worker | Callable[..., Worker],
-    todo: Sequence[Path],
-    out: Path,
+    todo: Sequence[Place],
+    out: Place,
     config: RayConfig,
     actor_args: tuple[Any, ...] | None,
     made: Parts,
@@ -71,26 +77,27 @@ def _run(
     # A pool whose actors are all busy with their one part is to grow.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     rows = ray.data.from_items(
-        [{"part": str(part)} for part in todo], override_num_blocks=len(todo)
+        [{"part": number} for number in range(len(todo))], override_num_blocks=len(todo)
     )
     if actor_args is None:
         want = Want(config.map_cpus, 0.0, "ray.map_cpus")
-        results = rows.map(_Part(cast(Worker, worker), out, Voice.here()), num_cpus=want.cpus)
+        part = _Part(cast(Worker, worker), todo, out, Voice.here())
+        results = rows.map(part, num_cpus=want.cpus)
     else:
         gpus = gpu_share(config, gpu_on_cluster(config))
         want = Want(config.map_cpus, gpus, "ray.map_cpus")
         results = rows.map(
             _PartInActor,
-            fn_constructor_args=(worker, actor_args, out, Voice.here()),
+            fn_constructor_args=(worker, actor_args, todo, out, Voice.here()),
             compute=_pool(want, len(todo)),
             num_cpus=want.cpus,
             num_gpus=want.gpus or None,
         )
-    who = f"making {out.parent.name}/{out.name}"
+    who = f"making {out.name}"
     await_room(want, who)
-    before = set(out.iterdir())
+    before = names(out)
     failed = []
-    with watched(want, who, lambda: set(out.iterdir()) != before):
+    with watched(want, who, lambda: names(out) != before):
         for row in results.iter_rows():
             failed += [row] if row["kind"] else []
             made()
@@ -111,16 +118,16 @@ def _pool(want: Want, parts: int) -> "ActorPoolStrategy":
 class _Part:
     """Makes one part; a user's mistake comes back as a row, not as a remote traceback."""
 
-    def __init__(self, worker: Worker, out: Path, voice: Voice) -> None:
+    def __init__(self, worker: Worker, parts: Sequence[Place], out: Place, voice: Voice) -> None:
         self._worker = worker
+        self._parts = parts
         self._out = out
         self._voice = voice
 
-    def __call__(self, row: dict[str, str]) -> dict[str, str]:
+    def __call__(self, row: dict[str, int]) -> dict[str, str]:
         self._voice.adopt()
-        part = Path(row["part"])
         try:
-            make(self._worker, part, self._out / part.name)
+            make(self._worker, self._parts[row["part"]], self._out)
         except errors.UserError as error:
             return errors.to_data(error)
         return {"kind": "", "message": ""}
@@ -130,9 +137,14 @@ class _PartInActor(_Part):
     """The same, with a worker that is built once."""
 
     def __init__(
-        self, worker: Callable[..., Worker], args: tuple[Any, ...], out: Path, voice: Voice
+        self,
+        worker: Callable[..., Worker],
+        args: tuple[Any, ...],
+        parts: Sequence[Place],
+        out: Place,
+        voice: Voice,
     ) -> None:
         # At the first part and not here: an error in an actor's constructor kills the actor, and
         # Ray tells of that only.
         built = cache(lambda: worker(*args))
-        super().__init__(lambda part, made: built()(part, made), out, voice)
+        super().__init__(lambda part, made: built()(part, made), parts, out, voice)

@@ -7,38 +7,54 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from wd.places import Place
+from wd.store import objects
+from wd.store.shelf import describe, here, names, pull, push
+
 Stats = dict[str, Any]
 Worker = Callable[[Path, Path], Stats]
 
 
-def make(worker: Worker, part: Path, final: Path) -> None:
-    """Let the worker write into a folder of its own, so that two attempts never meet."""
+def make(worker: Worker, part: Place, out: Place) -> None:
+    """Let the worker make one part, which appears in the folder `out` when it is complete.
+
+    It writes into a folder of its own, so that two attempts never meet.
+    """
+    final, stats = out / part.name, out / _stats_name(part)
     with tempfile.TemporaryDirectory(
-        dir=final.parent, prefix=f".{final.name}.", suffix=".partial"
+        dir=here(final).parent, prefix=f".{part.name}.", suffix=".partial"
     ) as folder:
-        made = Path(folder, final.name)
-        stats = Path(folder, "stats")
-        stats.write_text(json.dumps(worker(part, made)), "utf-8")
-        stats.replace(_stats_file(final))
-        made.replace(final)
+        made = Path(folder, part.name)
+        told = Path(folder, "stats")
+        told.write_text(json.dumps(worker(Path(part), made)), "utf-8")
+        told.replace(here(stats))
+        made.replace(here(final))
+    push(final)
+    describe(final)
+    push(stats)
 
 
-def is_done(part: Path) -> bool:
-    """Tell whether a part is there with its statistics."""
-    return part.is_file() and _stats_file(part).is_file()
+def undone(parts: Iterable[Place], out: Place) -> list[Place]:
+    """Return the parts that are not in a folder yet, or not with their statistics."""
+    there = set(names(out))
+    return [part for part in parts if not {part.name, _stats_name(part)} <= there]
 
 
-def stats_of(part: Path) -> Stats:
-    """Return what the worker told of a finished part."""
-    return dict(json.loads(_stats_file(part).read_text("utf-8")))
+def stats_of(parts: Iterable[Place], out: Place) -> list[Stats]:
+    """Return what the worker told of finished parts, in their order."""
+
+    def read(part: Place) -> Stats:
+        return dict(json.loads(pull(out / _stats_name(part)).read_text("utf-8")))
+
+    return objects.each(read, parts)
 
 
-def remove_leftovers(parts: Iterable[Path]) -> None:
-    """Remove what killed attempts at some finished parts left behind."""
+def remove_leftovers(parts: Iterable[Place], out: Place) -> None:
+    """Remove what killed attempts at some finished parts left behind on this node."""
     for part in parts:
-        for leftover in part.parent.glob(f".{part.name}.*.partial"):
+        for leftover in here(out).glob(f".{part.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _stats_file(part: Path) -> Path:
-    return part.with_name(f".{part.name}.json")
+def _stats_name(part: Place) -> str:
+    return f".{part.name}.json"

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from wd.distributed.points import Candidate, Point
 from wd.files import whole
+from wd.places import Place
+from wd.store.shelf import here, pull, push
 
 ENDED = ("finished", "stopped")
 """A trial that ended so is not run again."""
@@ -43,19 +44,21 @@ class TrialEnd:
 class Records:
     """A folder with a file per trial; a trial that was started has one that says `running`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        here(folder).mkdir(parents=True, exist_ok=True)
 
     def write(self, end: TrialEnd) -> None:
         """Record it; whole or not at all."""
-        with whole(self._folder / f"{end.key}.json") as partial:
+        place = self._folder / f"{end.key}.json"
+        with whole(here(place)) as partial:
             partial.write_text(json.dumps(asdict(end), indent=2), encoding="utf-8")
+        push(place)
 
     def read(self) -> Iterator[TrialEnd]:
         """Yield what is recorded, in the order in which the trials were first started."""
         found = []
-        for file in self._folder.glob("*.json"):
+        for file in pull(self._folder).glob("*.json"):
             tree = json.loads(file.read_text(encoding="utf-8"))
             curve = tuple((update, value) for update, value in tree.pop("curve"))
             found.append(TrialEnd(**tree, curve=curve))

@@ -2,8 +2,6 @@
 
 import signal
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,12 +61,11 @@ def side_by_side(
     waiting = list(pieces.items())[::-1]
     running: dict[ObjectRef, str] = {}
     with (
-        TemporaryDirectory() as folder,
-        noted(note := Path(folder, "stop")),
+        noted() as note,
         watched(want, "training side by side", lambda: room(want) > 0),
     ):
         try:
-            while (waiting or running) and not note.exists():
+            while (waiting or running) and not note.is_set():
                 while waiting and len(running) < concurrent:
                     name, piece = waiting.pop()
                     announce(f"training {name}")

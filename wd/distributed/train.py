@@ -2,8 +2,10 @@
 
 import json
 import platform
+import threading
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from wd.distributed.interruption import beside, noted
 from wd.distributed.resources import Want, await_room
 from wd.distributed.runtime import ensure_ray
 from wd.logs import Voice
+from wd.store.shelf import here
 from wd.training.job import Trained, TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish, check_share
 from wd.training.memory import give_freed_memory_back
@@ -26,9 +29,11 @@ from wd.training.world import World
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
 
+    from wd.distributed.notes import Note
+
 SHARE = (
-    "put root on a file system that all nodes share; if it is an object store's address, set "
-    "XDG_CACHE_HOME to such a folder on all of them"
+    "put root on a file system that all nodes share, or let it be an object store's address, "
+    "s3://BUCKET/PREFIX"
 )
 """What to do where a node does not see the artifacts."""
 _LOOKS = 10
@@ -57,14 +62,14 @@ def fit(job: TrainingJob, config: RayConfig, on_validation: OnValidation | None 
 
 
 def _fit_here(job: TrainingJob, config: RayConfig, on_validation: OnValidation) -> None:
-    device, note = torch.device("cuda" if gpu_here(config) else "cpu"), _stop_note(job)
+    device = torch.device("cuda" if gpu_here(config) else "cpu")
     try:
-        with noted(note):
+        with noted() as asked:
             run_job(
                 job,
                 World(device=device),
                 on_validation,
-                lambda: "stop" if note.exists() else "go on",
+                lambda: "stop" if asked.is_set() else "go on",
             )
     finally:
         give_freed_memory_back()  # this process goes on with other stages
@@ -75,6 +80,7 @@ def _fit_on_workers(
 ) -> None:
     ensure_ray(config)
     from wd.distributed.hearing import heard
+    from wd.distributed.notes import passed_on
     from wd.distributed.waiting import Waiting
 
     gpu = gpu_on_cluster(config)
@@ -82,12 +88,16 @@ def _fit_on_workers(
     least = config.min_workers or config.workers
     await_room(Want(config.cpus_per_worker, gpus, "ray.cpus_per_worker", least), job.name)
     want = Want(config.cpus_per_worker, gpus, "ray.cpus_per_worker", config.workers)
-    _failure_note(job).unlink(missing_ok=True)
+    # Our checkpoints say where to go on; Ray's own record of a run is never resumed.
+    name = uuid.uuid4().hex[:8]
+    stop, failure = _notes(name)
     try:
-        with heard(on_validation) as callbacks, noted(_stop_note(job)):
+        with heard(on_validation) as callbacks, noted() as asked, passed_on(asked, stop):
             waiting = Waiting(want, job.name, config.max_failures, Voice.here())
-            trainer = _trainer(job, config, want, [waiting, *callbacks])
+            trainer = _trainer(job, name, config, want, [waiting, *callbacks])
             outcome = beside(trainer.fit).return_value or {}
+            if outcome.get("kind") == Interrupted.__name__:
+                raise Interrupted
     except Exception as error:
         if type(error).__name__ not in (
             "TrainingFailedError",
@@ -97,15 +107,13 @@ def _fit_on_workers(
             raise
         raise errors.UserError(f"training the {job.name} failed on its workers: {error}") from error
     finally:
-        _failure_note(job).unlink(missing_ok=True)
-    if outcome.get("kind") == Interrupted.__name__:
-        raise Interrupted
+        failure.remove()
     if "kind" in outcome:
         raise errors.from_data(outcome)
 
 
 def _trainer(
-    job: TrainingJob, config: RayConfig, want: Want, callbacks: list[Any]
+    job: TrainingJob, name: str, config: RayConfig, want: Want, callbacks: list[Any]
 ) -> "TorchTrainer":
     """Return what trains a job on workers that are each as `want` says."""
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -116,6 +124,7 @@ def _trainer(
         _work,
         train_loop_config={
             "job": job,
+            "name": name,
             "threads": config.threads,
             "gpu": gpu,
             "voice": Voice.here(),
@@ -129,9 +138,8 @@ def _trainer(
         ),
         torch_config=TorchConfig(timeout_s=600),
         run_config=RunConfig(
-            # Our checkpoints say where to go on; Ray's own record of a run is never resumed.
-            name=uuid.uuid4().hex[:8],
-            storage_path=str(job.scratch / "ray"),
+            name=name,
+            storage_path=str(here(job.scratch) / "ray"),
             failure_config=FailureConfig(
                 max_failures=config.max_failures, controller_failure_limit=-1
             ),
@@ -146,6 +154,8 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     import ray.train
     from ray.train.torch import get_device
 
+    from wd.distributed.notes import awaited
+
     settings["voice"].adopt()
     torch.set_num_threads(settings["threads"])
     context = ray.train.get_context()
@@ -153,23 +163,22 @@ def _work(settings: dict[str, Any]) -> dict[str, str]:
     report: Callable[[dict[str, Any]], None] = ray.train.report
     if settings["gpu"] and world.device.type == "cpu":
         return errors.to_data(errors.ConfigError(_no_cuda()))
-    job, failure = settings["job"], _failure_note(settings["job"])
+    job, (stop, failure) = settings["job"], _notes(settings["name"])
     if unseen := _unseen(job, world):
         return errors.to_data(errors.UserError(unseen))
-    if failure.exists():
-        return dict(json.loads(failure.read_text("utf-8")))
+    if (failed := failure.read()) is not None:
+        return dict(json.loads(failed))
     try:
-        run_job(job, world, report, _Wishes(job))
+        with awaited(stop) if world.rank == 0 else nullcontext() as asked:
+            run_job(job, world, report, _Wishes(job, asked))
     except Interrupted:
         return {"kind": Interrupted.__name__}
     except errors.UserError as error:
-        failed = errors.to_data(error)
+        told = errors.to_data(error)
         if world.size == 1:
-            return failed
+            return told
         # The others may be waiting for this one: let Ray start all again, to find this.
-        partial = failure.with_name(f"{failure.name}.{world.rank}")
-        partial.write_text(json.dumps(failed), "utf-8")
-        partial.rename(failure)
+        failure.leave(json.dumps(told))
         raise
     return {}
 
@@ -182,13 +191,23 @@ def _no_cuda() -> str:
 
 
 def _unseen(job: TrainingJob, world: World) -> str:
-    """Return, on all workers alike, what is wrong if one of them does not see the job's data."""
-    absent = [folder for folder in (*job.train, job.held_out.shards) if not folder.is_dir()]
-    absences = [f"{platform.node()} has no {absent[0]}" if absent else ""]
+    """Return, on all workers alike, what is wrong if one of them does not see the job's data.
+
+    What lies in a store is fetched for that.
+    """
+    absences = [_absence(job)]
     if world.size > 1:
         absences *= world.size
         torch.distributed.all_gather_object(absences, absences[0])
-    return next((f"{each}: {SHARE}" for each in absences if each), "")
+    return next(filter(None, absences), "")
+
+
+def _absence(job: TrainingJob) -> str:
+    try:
+        absent = [one for one in (*job.train, job.held_out.shards) if not Path(one).is_dir()]
+    except errors.ArtifactError as error:  # of a store
+        return f"{platform.node()}: {error}"
+    return f"{platform.node()} has no {absent[0]}: {SHARE}" if absent else ""
 
 
 class _Wishes:
@@ -197,8 +216,8 @@ class _Wishes:
     All workers are asked equally often, so they look at the same times.
     """
 
-    def __init__(self, job: TrainingJob) -> None:
-        self._note = _stop_note(job)
+    def __init__(self, job: TrainingJob, asked: threading.Event | None) -> None:
+        self._stop = asked
         self._every = max(1, job.config.log_every // _LOOKS)
         self._asked = 0
         self._warned = False
@@ -211,18 +230,18 @@ class _Wishes:
         if self._asked % self._every:
             return "go on"
         # Both bring all workers the same answer.
-        if ray.train.collective.broadcast_from_rank_zero(self._note.exists()):
+        stop = self._stop is not None and self._stop.is_set()
+        if ray.train.collective.broadcast_from_rank_zero(stop):
             return "stop"
         warned, self._warned = self._warned, ray.train.get_preemption_info() is not None
         return "save" if self._warned and not warned else "go on"
 
 
-def _failure_note(job: TrainingJob) -> Path:
-    return job.scratch / "failure.json"
+def _notes(name: str) -> "tuple[Note, Note]":
+    """Return a training's notes: that it is to stop, and why it failed."""
+    from wd.distributed.notes import Note
 
-
-def _stop_note(job: TrainingJob) -> Path:
-    return job.scratch / "stop"
+    return Note(f"wd-{name}-stop"), Note(f"wd-{name}-failure")
 
 
 def _ignore(figures: dict[str, Any]) -> None:

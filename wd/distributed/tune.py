@@ -23,6 +23,8 @@ from wd.distributed.sampling import Sampler
 from wd.distributed.stopping import Stopping
 from wd.distributed.watcher import FINISHED, Watcher
 from wd.logs import Voice
+from wd.places import Place
+from wd.store.shelf import here
 from wd.tracking import Tracker, attach
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -61,7 +63,7 @@ def search(
     *,
     ray: RayConfig,
     tracker: Tracker,
-    folder: Path,
+    folder: Place,
     announce: Callable[[TrialEnd], None],
 ) -> list[TrialEnd]:
     """Run trials under ASHA, each in a process and an MLflow run of its own.
@@ -80,7 +82,7 @@ def search(
         sampler = _sampler(plan, before, left)
         watcher.tries = sampler.names
         try:
-            _fit(trial, sampler, watcher, plan, ray, tracker, folder / "ray")
+            _fit(trial, sampler, watcher, plan, ray, tracker, here(folder) / "ray")
         finally:
             watcher.settle()
         if watcher.running and not watcher.is_out_of_time(plan.config.time_budget):

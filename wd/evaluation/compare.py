@@ -16,6 +16,7 @@ from wd.evaluation.significance import p_value
 from wd.evaluation.speed import Speed, measure
 from wd.machine import described
 from wd.model.sizes import count_parameters
+from wd.places import Place
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class System:
     """A model to compare."""
 
     name: str
-    folder: Path
+    folder: Place
     """Its model directory."""
     artifact: str
     published: str
@@ -64,7 +65,7 @@ def compare(
     check_aligned(test.sources, test.references)
     translators = {
         system.name: Translator.from_directory(
-            system.folder, quantization=config.quantization, device=device, threads=threads
+            Path(system.folder), quantization=config.quantization, device=device, threads=threads
         )
         for system in systems
     }

@@ -5,7 +5,13 @@ from wd.registry.aliases import Standing
 from wd.registry.evidence import Evidence, digest_of_test_set, evidence_of
 from wd.registry.gate import Check, Verdict
 from wd.registry.judging import IN_USE, Candidate, foreseen, judged
-from wd.registry.lookup import Version, registered_settings, registry_address, resolve
+from wd.registry.lookup import (
+    Version,
+    registered_artifacts,
+    registered_settings,
+    registry_address,
+    resolve,
+)
 from wd.registry.versions import Registry
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "evidence_of",
     "foreseen",
     "judged",
+    "registered_artifacts",
     "registered_settings",
     "registry_address",
     "resolve",

@@ -1,6 +1,7 @@
 """What is registered: find a version by its number or alias, read it, fetch it."""
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -8,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from wd.artifacts import Store
 from wd.config import DecodingConfig
 from wd.errors import RegistryError
-from wd.places import local_folder
 from wd.registry.evidence import Evidence, read_evidence
 from wd.registry.packaging import EVALUATION, MODEL, default_uri
 from wd.tracking import check_reachable, connect, explained, mend_moved_root, reached
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers where there is no such model or alias."""
+_ARTIFACT = re.compile(r"[^/]+/[^/]+-[0-9a-f]{12}")
+_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,20 @@ class Lookup:
         except RegistryError:
             return None
 
+    def artifacts(self) -> set[str]:
+        """Return the names of all artifacts that versions are, or were made from."""
+        found, token = set(), None
+        while True:
+            page = self._client.search_model_versions(max_results=_PAGE, page_token=token)
+            found |= {
+                value
+                for entry in page
+                for key, value in entry.tags.items()
+                if key.startswith("wd.") and _ARTIFACT.fullmatch(value)
+            }
+            if not (token := page.token):
+                return found
+
     def resolve(self, uri: str) -> Path:
         """Return a local model directory for `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
@@ -170,8 +187,18 @@ def _model_directory(model: Path, uri: str) -> Path:
 
 def registry_address(root: str) -> str:
     """Return the registry that MLFLOW_TRACKING_URI names, else the file below the root."""
-    database = local_folder(root) / "mlflow.db"
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return named or f"sqlite:///{Store(root).folder / 'mlflow.db'}"
+
+
+def registered_artifacts(uri: str) -> set[str]:
+    """Return the names of the artifacts that the versions of a registry are, or were made from.
+
+    Raises RegistryError if there is no registry at the address, TrackingError if it is away.
+    """
+    models = Lookup.existing(uri)
+    with models.reached():
+        return models.artifacts()
 
 
 def resolve(uri: str, root: str = "artifacts") -> Path:

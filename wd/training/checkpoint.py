@@ -1,10 +1,10 @@
 """Checkpoints of a run: written whole or not at all, beside the training; a damaged one skipped."""
 
 import json
-import shutil
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from wd.errors import ArtifactError
 from wd.files import sha256, whole
 from wd.model.directory import load_weights, save_weights
+from wd.places import Place
+from wd.store.shelf import here, names, pull, push, remove
 from wd.training.averaging import MovingAverage
 from wd.training.copies import Copies
 from wd.training.sharding import gathered, placed
@@ -55,9 +57,9 @@ class CheckpointFolder:
     are all the state that there is.
     """
 
-    def __init__(self, path: Path, run: str = "") -> None:
+    def __init__(self, place: Place, run: str = "") -> None:
         """Take a folder, and a hash of what is trained on what: no other run goes on from here."""
-        self._path = path
+        self._place = place
         self._run = run
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
@@ -107,25 +109,27 @@ class CheckpointFolder:
 
         Raises ArtifactError if it is another run's.
         """
-        names = [WEIGHTS, OPTIMIZER] + [MOVING_AVERAGE] * (moving_average is not None)
+        parts = [WEIGHTS, OPTIMIZER] + [MOVING_AVERAGE] * (moving_average is not None)
         damaged = False
-        for folder in reversed(self._all()):
+        for name in reversed(self._all()):
+            folder = pull(self._place / name)
             try:
                 state = json.loads(_checked(folder, STATE).read_text("utf-8"))
                 if state.pop("run") != self._run:
                     raise _AnothersError(
                         f"{folder}: a checkpoint of another run, with other settings or other "
-                        f"data; remove {self._path} to start anew"
+                        f"data; remove {self._place} to start anew"
                     )
                 if not (folder / OPTIMIZER).exists():
                     continue  # kept for an average only
-                weights, moments, *mean = (load_weights(_checked(folder, name)) for name in names)
+                weights, moments, *mean = (load_weights(_checked(folder, part)) for part in parts)
             except _AnothersError:
                 raise
             except _DAMAGE as error:
                 damaged = True
                 warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
-                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(FileNotFoundError):  # another worker removes it, too
+                    remove(self._place / name)
                 continue
             own = module.state_dict()
             weights = {name: placed(each, own[name]) for name, each in weights.items()}
@@ -135,7 +139,9 @@ class CheckpointFolder:
                 moving_average.load(mean[0])
             return Progress(**state)
         if damaged:
-            warnings.warn(f"{self._path}: no whole checkpoint is left; starting anew", stacklevel=2)
+            warnings.warn(
+                f"{self._place}: no whole checkpoint is left; starting anew", stacklevel=2
+            )
         return Progress()
 
     def weights(self, updates: Collection[int]) -> list[dict[str, Tensor]]:
@@ -145,10 +151,11 @@ class CheckpointFolder:
         """
         self.wait()
         found = []
-        for folder in map(self._folder, sorted(updates)):
-            names = [WEIGHTS] + [MOVING_AVERAGE] * (folder / MOVING_AVERAGE).exists()
+        for name in map(_name, sorted(updates)):
+            folder = pull(self._place / name)
+            parts = [WEIGHTS] + [MOVING_AVERAGE] * (folder / MOVING_AVERAGE).exists()
             try:
-                states = [load_weights(_checked(folder, name)) for name in names]
+                states = [load_weights(_checked(folder, part)) for part in parts]
                 found.append({name: each for state in states for name, each in state.items()})
             except _DAMAGE as error:
                 warnings.warn(f"left out of an average: {error}", stacklevel=2)
@@ -161,28 +168,30 @@ class CheckpointFolder:
         state: str,
         keep: frozenset[int],
     ) -> None:
-        final, tensors = self._folder(update), copies.ready()
-        with whole(final) as partial:
+        final, tensors = _name(update), copies.ready()
+        with whole(here(self._place / final)) as partial:
             partial.mkdir(parents=True)
             for name, values in tensors.items():
                 save_weights(partial / name, values)
             (partial / STATE).write_text(state, "utf-8")
             digests = [f"{sha256(partial / name)}  {name}\n" for name in (*tensors, STATE)]
             (partial / DIGESTS).write_text("".join(digests), "ascii")
+        push(self._place / final, last=DIGESTS)
         # The one before stays whole, in case the newest turns out damaged. What is of a later
         # update was left when newer ones had turned out damaged, and will be written again.
-        kept = {self._folder(each) for each in keep}
-        for folder in [each for each in self._all() if each <= final][:-2]:
-            if folder in kept:
-                (folder / OPTIMIZER).unlink(missing_ok=True)
+        kept = set(map(_name, keep))
+        for name in [each for each in self._all() if each <= final][:-2]:
+            if name in kept:
+                remove(self._place / name / OPTIMIZER)
             else:
-                shutil.rmtree(folder)
+                remove(self._place / name)
 
-    def _folder(self, update: int) -> Path:
-        return self._path / f"update-{update:08d}"
+    def _all(self) -> list[str]:
+        return [name for name in names(self._place) if name.startswith("update-")]
 
-    def _all(self) -> list[Path]:
-        return sorted(self._path.glob("update-*"))
+
+def _name(update: int) -> str:
+    return f"update-{update:08d}"
 
 
 def _checked(folder: Path, name: str) -> Path:

@@ -16,11 +16,13 @@ from wd.config import (
     ObjectiveConfig,
     TrainingConfig,
 )
-from wd.data.schema import part_files
+from wd.data.schema import PARTS
 from wd.errors import ArtifactError
 from wd.files import whole
-from wd.manifest import digests
 from wd.model.directory import WEIGHTS, load_weights, save_weights
+from wd.places import Place
+from wd.store.pieces import digests_of
+from wd.store.shelf import here, names, pull, push
 from wd.tracking import TrackerHandle
 from wd.training import WITHOUT_EFFECT
 from wd.training.validation import HeldOut
@@ -38,14 +40,14 @@ class TrainingJob:
     config: TrainingConfig
     model: ModelConfig
     """The translation model that is trained or generated."""
-    train: tuple[Path, ...]
+    train: tuple[Place, ...]
     """Folders of shards, which are read as one."""
     held_out: HeldOut
-    scratch: Path
+    scratch: Place
     """Folder for checkpoints and the result; a job with the same one goes on where it stopped."""
-    start: Path | None = None
+    start: Place | None = None
     """File of the weights to start from; without one they are random."""
-    teacher: Path | None = None
+    teacher: Place | None = None
     """The teacher's model directory, where the generator or the objective needs one."""
     generator: GeneratorConfig | None = None
     """How to generate, in phase 1; None where the model's own weights are trained."""
@@ -62,16 +64,16 @@ class TrainingJob:
         config = self.config.without(*WITHOUT_EFFECT)
         configs = [config, self.model, self.objective, self.grouping, self.generator]
         files = {
-            "start": [self.start] if self.start else [],
-            "teacher": [self.teacher / WEIGHTS] if self.teacher else [],
-            "train": [part for folder in self.train for part in part_files(folder)],
-            "held-out batches": part_files(self.held_out.shards),
-            "held-out text": part_files(self.held_out.corpus),
-            "tokenizer": sorted(self.held_out.tokenizer.glob("*.model")),
+            "start": digests_of(self.start) if self.start else [],
+            "teacher": digests_of(self.teacher / WEIGHTS) if self.teacher else [],
+            "train": [digest for folder in self.train for digest in digests_of(folder, PARTS)],
+            "held-out batches": digests_of(self.held_out.shards, PARTS),
+            "held-out text": digests_of(self.held_out.corpus, PARTS),
+            "tokenizer": digests_of(self.held_out.tokenizer, "*.model"),
         }
         facts = {
             "configs": [each and each.model_dump(mode="json") for each in configs],
-            "files": {role: digests(paths) for role, paths in files.items()},
+            "files": files,
             "language": self.held_out.language,
         }
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
@@ -101,9 +103,9 @@ def result_of(job: TrainingJob) -> Trained | None:
 
     Raises ArtifactError if another job left it.
     """
-    folder = _result_folder(job)
-    if not folder.is_dir():
+    if FINGERPRINT not in names(_result(job)):
         return None
+    folder = pull(_result(job))
     if (folder / FINGERPRINT).read_text("ascii") != job.fingerprint():
         raise ArtifactError(
             f"{folder}: the result of another run, with other settings or other data; remove "
@@ -121,13 +123,14 @@ def leave_result(
     """Write what `result_of` returns, all of it or nothing; what is there already stays."""
     if result_of(job) is not None:
         return  # left before another worker was lost
-    with whole(_result_folder(job)) as partial:
+    with whole(here(_result(job))) as partial:
         partial.mkdir(parents=True)
         save_weights(partial / WEIGHTS, weights)
         save_weights(partial / MODULE, module)
         (partial / FIGURES).write_text(json.dumps(figures), "utf-8")
         (partial / FINGERPRINT).write_text(job.fingerprint(), "ascii")
+    push(_result(job), last=FINGERPRINT)
 
 
-def _result_folder(job: TrainingJob) -> Path:
+def _result(job: TrainingJob) -> Place:
     return job.scratch / "result"

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from wd.logs import facts
+from wd.store.shelf import here
 from wd.tracking import Beside
 from wd.training.diagnosis import diagnose
 from wd.training.generator_trainee import GeneratorTrainee
@@ -65,7 +66,7 @@ class Reporter:
         with trainee.averaged():
             figures = self.measured(trainee.weights(), world)
             if isinstance(trainee, GeneratorTrainee) and world.rank == 0:
-                diagnose(trainee, self._tracker, self._job.scratch, update)
+                diagnose(trainee, self._tracker, here(self._job.scratch), update)
         if world.rank:
             self._on_validation({})
             return {}

@@ -1,6 +1,7 @@
 """How any worker carries a training job out."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -8,9 +9,11 @@ from wd.data.batches import ShardReader
 from wd.generator.generator import ParameterGenerator
 from wd.model.directory import load_model, load_transformer, load_weights
 from wd.model.transformer import Transformer
+from wd.store.shelf import here, push
 from wd.tracking import attach, beside
 from wd.training.checkpoint import CheckpointFolder
 from wd.training.determinism import reproducible
+from wd.training.diagnosis import FOLDER as PICTURES
 from wd.training.diagnosis import draw
 from wd.training.generator_trainee import GeneratorTrainee
 from wd.training.job import TrainingJob, leave_result
@@ -57,7 +60,8 @@ def run_job(
             return
         figures = load_best(trainee, job.config, checkpoints, done.history, reporter)
         if isinstance(trainee, GeneratorTrainee):  # the pictures are of what is published
-            draw(trainee.module, job.scratch)
+            draw(trainee.module, here(job.scratch))
+            push(job.scratch / PICTURES)
         figures |= {"history": done.history, "training_seconds": done.seconds}
         figures["tokens_per_second"] = reporter.tokens_per_second
         leave_result(job, trainee.published(), trainee.module.state_dict(), figures)
@@ -68,12 +72,12 @@ def make_trainee(job: TrainingJob, world: World) -> Trainee:
     torch.manual_seed(job.config.seed)
     if job.generator is not None:
         assert job.teacher is not None
-        teacher, weights = load_model(job.teacher)
+        teacher, weights = load_model(Path(job.teacher))
         generator = ParameterGenerator(teacher, job.model, weights, job.generator)
         return GeneratorTrainee(generator, job.config, _objective(job, world), world)
     model = Transformer(job.model, job.config.dropout)
     if job.start is not None:
-        model.load_state_dict(load_weights(job.start))
+        model.load_state_dict(load_weights(Path(job.start)))
     if is_sharded(job.config, world):
         shard(model, world)
     return ModelTrainee(model, job.config, _objective(job, world), world)
@@ -83,7 +87,7 @@ def _objective(job: TrainingJob, world: World) -> Objective:
     guide = None
     if job.objective.needs_teacher:
         assert job.teacher is not None
-        teacher = load_transformer(job.teacher).requires_grad_(False)
+        teacher = load_transformer(Path(job.teacher)).requires_grad_(False)
         if is_sharded(job.config, world):
             shard(teacher, world)
         guide = Guide(teacher.to(world.device), job.model, job.objective, job.grouping)

@@ -19,6 +19,7 @@ from wd.decoding.engine import Translator
 from wd.errors import UserError
 from wd.evaluation.quality import Quality, score
 from wd.model.transformer import Transformer
+from wd.places import Place
 from wd.training.loss import cross_entropy
 from wd.training.world import World, autocast
 
@@ -27,11 +28,11 @@ from wd.training.world import World, autocast
 class HeldOut:
     """Says where the validation set is, as batches and as text."""
 
-    shards: Path
+    shards: Place
     """Folder of the parts that hold batches."""
-    corpus: Path
+    corpus: Place
     """Folder of the parts that hold sentence pairs."""
-    tokenizer: Path
+    tokenizer: Place
     """Folder of the two SentencePiece models."""
     language: str
     """The language of the targets, by which BLEU's tokenizer is chosen."""
@@ -86,7 +87,7 @@ def _quality(
     device: torch.device,
 ) -> Quality:
     table = pq.read_table(part_files(held_out.corpus), columns=["source", "target"])[:sentences]
-    tokenizer = Tokenizer.load(held_out.tokenizer)
+    tokenizer = Tokenizer.load(Path(held_out.tokenizer))
 
     def translated(where: str) -> list[str]:
         translator = Translator.from_weights(

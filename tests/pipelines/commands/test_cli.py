@@ -19,7 +19,7 @@ from wd.model.sizes import count_parameters
 COMMANDS = [
     *("run", "corpus", "tokenizer", "shards", "teacher", "pseudo", "generator", "student"),
     *("evaluate", "plan", "keys", "ladder", "sweep", "promote", "rollback", "translate", "export"),
-    *("inspect", "import", "status"),
+    *("inspect", "import", "status", "gc"),
 ]
 RECIPE = """
 name: test

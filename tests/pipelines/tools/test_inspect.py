@@ -11,9 +11,11 @@ from pipelines.commands.cli import app
 from wd.artifacts import Artifact, Identity, Metrics, Store
 from wd.model.directory import load_model
 from wd.model.sizes import count_parameters
+from wd.places import below
+from wd.store import objects
 
 
-def inspect(path: Path, *options: str) -> Result:
+def inspect(path: Path | str, *options: str) -> Result:
     return CliRunner().invoke(app, ["inspect", str(path), *options])
 
 
@@ -24,13 +26,17 @@ def build_text(out: Path) -> Metrics:
 
 @pytest.fixture
 def chain(tmp_path: Path, model_folder: Path) -> list[Artifact]:
-    """A corpus, a tokenizer made from it, a student made from both."""
+    return chained(str(tmp_path), model_folder)
+
+
+def chained(root: str, model_folder: Path) -> list[Artifact]:
+    """Make a corpus, a tokenizer made from it, a student made from both."""
 
     def build_model(out: Path) -> Metrics:
         shutil.copytree(model_folder, out, dirs_exist_ok=True)
         return {"updates": 2}
 
-    store = Store(str(tmp_path))
+    store = Store(root)
     corpus = store.publish(Identity("corpus", "test", 1, {}, {}), build_text)
     tokenizer = store.publish(
         Identity("tokenizer", "test", 1, {"size": 12}, {"corpus": corpus.name}), build_text
@@ -53,6 +59,29 @@ def test_lineage_goes_back_to_the_corpus(chain: list[Artifact]) -> None:
         corpus.name: {"present": True, "damage": [], "inputs": {}},
         tokenizer.name: {"present": True, "damage": [], "inputs": {"corpus": corpus.name}},
     }
+
+
+def test_an_address_is_as_good_as_a_folder(
+    store_root: str, model_folder: Path, tmp_path: Path
+) -> None:
+    here = chained(str(tmp_path / "root"), model_folder)[-1]
+    corpus, _, student = chained(store_root, model_folder)
+    expected = json.loads(inspect(here.path, "--json").stdout)
+    asked = {
+        inspect(below(store_root, student.name), "--json").stdout,
+        inspect(student.name, "--root", store_root, "--json").stdout,
+    }
+    varying = ("path", "created", "seconds")
+    for told in map(json.loads, asked):
+        for key in varying:
+            told.pop(key)
+        assert told == {key: value for key, value in expected.items() if key not in varying}
+    objects.erase(store_root, f"{corpus.name}/text.txt")
+    told = inspect(below(store_root, student.name)).stdout
+    assert f"{corpus.name}  (text.txt: missing)" in told
+    objects.write(store_root, f"{student.name}/config.json", b"{}")
+    damaged = inspect(below(store_root, student.name))
+    assert damaged.exit_code == 0  # this node has it, whole
 
 
 def test_the_terminal_shows_the_same(chain: list[Artifact]) -> None:

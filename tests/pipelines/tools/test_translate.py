@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from typer.testing import CliRunner
 from pipelines.commands.cli import app
 from pipelines.tools.model_folder import model_folder as resolved
 from pipelines.tools.translate import translate
+from wd.artifacts import Identity, Metrics, Store
 from wd.config import DecodingConfig
 from wd.errors import ArtifactError, DataError
 from wd.manifest import describe_files
+from wd.places import below
 
 ROOT = Path(__file__).parents[3]
 DECODING = DecodingConfig(beam_size=1, max_length=10)
@@ -48,6 +51,27 @@ def test_lines_in_are_lines_out(model_folder: Path, tmp_path: Path, sentences: l
     piped = _wd("translate", str(model_folder), *arguments, text=source.read_bytes())
     assert piped.returncode == 0, piped.stderr
     assert piped.stdout == target.read_bytes()
+
+
+def test_an_address_in_a_store_names_a_model(
+    model_folder: Path, tmp_path: Path, store_root: str, sentences: list[str]
+) -> None:
+    def build(out: Path) -> Metrics:
+        shutil.copytree(model_folder, out / "student")
+        return {}
+
+    made = Store(store_root).publish(Identity("generator", "test", 1, {}, {}), build)
+    source, one, other = tmp_path / "in", tmp_path / "one", tmp_path / "other"
+    source.write_text("".join(f"{line}\n" for line in sentences[:3]))
+    translate(str(model_folder), source, one, **SETTINGS)
+    address = below(store_root, f"{made.name}/student")
+    translate(address, source, other, **SETTINGS)
+    assert other.read_text() == one.read_text()
+    assert _wd("export", address, str(tmp_path / "exported")).returncode == 0
+    for wrong, told in ((made.name[:-12] + "0" * 12, "no such artifact"), ("x", "give ROOT/STAGE")):
+        done = _wd("translate", below(store_root, wrong))
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert told in done.stderr.decode()
 
 
 def test_translations_that_were_cut_are_told(

@@ -31,6 +31,8 @@ from wd.evaluation.speed import Speed, measure, translated
 from wd.files import whole
 from wd.machine import described
 from wd.model.sizes import count_parameters
+from wd.places import Place
+from wd.store.shelf import here, pull, push
 
 TIMED = "wd"
 """The rung whose first student is timed for all of its shape; without it, the baseline's."""
@@ -46,7 +48,7 @@ class Entrant:
     shape: str
     rung: str
     seed: int
-    folder: Path
+    folder: Place
     """Its model directory."""
     artifact: str
     published: str
@@ -62,7 +64,7 @@ def climb(
     config: EvaluationConfig,
     *,
     title: str,
-    scratch: Path,
+    scratch: Place,
     origin: Origin | None = None,
     device: str = "cpu",
     threads: int = 0,
@@ -140,12 +142,12 @@ def _timed(entrants: Sequence[Entrant], rung: str) -> dict[str, Entrant]:
 
 
 def _measure(
-    folders: Mapping[str, Path], test: TestSet, config: EvaluationConfig, device: str, threads: int
+    folders: Mapping[str, Place], test: TestSet, config: EvaluationConfig, device: str, threads: int
 ) -> dict[str, Any]:
     """Translate and time in turn; return plain data."""
     translators = {
         name: Translator.from_directory(
-            folder, quantization=config.quantization, device=device, threads=threads
+            Path(folder), quantization=config.quantization, device=device, threads=threads
         )
         for name, folder in folders.items()
     }
@@ -166,20 +168,21 @@ def _speeds(measured: Mapping[str, Any]) -> dict[str, Speed]:
 
 
 def _translate(
-    folder: Path, test: TestSet, config: EvaluationConfig, device: str, threads: int
+    folder: Place, test: TestSet, config: EvaluationConfig, device: str, threads: int
 ) -> list[str]:
     translator = Translator.from_directory(
-        folder, quantization=config.quantization, device=device, threads=threads
+        Path(folder), quantization=config.quantization, device=device, threads=threads
     )
     return [found.text for found in translated(folder.name, translator, test.sources, config)]
 
 
-def _kept(path: Path, make: Callable[[], Any]) -> Any:
+def _kept(place: Place, make: Callable[[], Any]) -> Any:
     """Return the plain data that `make` returns, or returned before the run was killed."""
-    if not path.is_file():
-        with whole(path) as partial:
+    if not pull(place).is_file():
+        with whole(here(place)) as partial:
             partial.write_text(json.dumps(make()), encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))
+        push(place)
+    return json.loads(here(place).read_text(encoding="utf-8"))
 
 
 def _students(

@@ -1,0 +1,131 @@
+"""One process at a time has a lease; who died loses it, who was away asks again."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.store.s3_server import be_busy
+from wd.store import lease, objects
+from wd.store.lease import Lease, leased, living
+
+NAME = "teacher-0123456789ab"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a dead one lose it after three seconds."""
+    hurry(monkeypatch)
+
+
+def hurry(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lease, "SECONDS", 3.0)
+    patch.setattr(lease, "RENEW_SECONDS", 0.5)
+    patch.setattr(lease, "SETTLE_SECONDS", 0.1)
+    patch.setattr(lease, "LOOK_SECONDS", 0.3)
+
+
+def _appending(root: str, log: Path, times: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        hurry(patch)
+        for _ in range(times):
+            with leased(root, NAME), log.open("a") as stream:
+                stream.write("in\n")
+                stream.flush()
+                time.sleep(0.05)
+                stream.write("out\n")
+
+
+@pytest.mark.parametrize("busy", [0, 7])
+def test_it_keeps_others_out(store_server: str, store_root: str, tmp_path: Path, busy: int) -> None:
+    log, spawn = tmp_path / "log", multiprocessing.get_context("spawn")
+    contenders = [spawn.Process(target=_appending, args=(store_root, log, 3)) for _ in range(4)]
+    be_busy(store_server, busy)
+    try:
+        for one in contenders:
+            one.start()
+        for one in contenders:
+            one.join(120)
+            assert one.exitcode == 0
+    finally:
+        be_busy(store_server, 0)
+    assert log.read_text().split() == ["in", "out"] * 12
+    assert objects.found(store_root, f".leases/{NAME}") == []
+
+
+def _holding(root: str, held: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        hurry(patch)
+        with leased(root, NAME):
+            held.touch()
+            time.sleep(600)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_holder_loses_it(
+    store_root: str, tmp_path: Path, quick: None, number: signal.Signals
+) -> None:
+    held = tmp_path / "held"
+    holder = multiprocessing.get_context("spawn").Process(target=_holding, args=(store_root, held))
+    holder.start()
+    while not held.exists():
+        assert holder.is_alive()
+        time.sleep(0.02)
+    assert living(store_root) == [NAME]
+    assert holder.pid is not None
+    os.kill(holder.pid, number)
+    began = time.monotonic()
+    try:
+        with leased(store_root, NAME):
+            assert time.monotonic() - began > 1.5
+            if number == signal.SIGSTOP:  # it wakes up, and does not take it back
+                os.kill(holder.pid, signal.SIGCONT)
+                time.sleep(1.5)
+                mine = objects.found(store_root, f".leases/{NAME}")
+                assert len([one for one in mine if one.path.endswith(".holds")]) == 1
+    finally:
+        holder.kill()
+        holder.join()
+
+
+def test_a_living_holder_keeps_it(store_root: str, quick: None) -> None:
+    got = threading.Event()
+
+    def ask() -> None:
+        with leased(store_root, NAME):
+            got.set()
+
+    with leased(store_root, NAME):
+        other = threading.Thread(target=ask)
+        other.start()
+        assert not got.wait(5.0)  # longer than a dead one would
+    assert got.wait(5.0)
+    other.join()
+
+
+def test_of_two_that_mark_themselves_at_once_neither_wins(
+    store_root: str, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both see the other's mark: whatever the timing, who wrote later sees the earlier one's."""
+    first, second = Lease(store_root, NAME), Lease(store_root, NAME)
+    first._write("holds")
+    others = second._others(second._write("holds"))
+    assert [one.holds for one in others] == [True]
+    assert [one.holds for one in first._others(first._write("holds"))] == [True]
+    for one in (first, second):
+        one.release()
+
+
+def test_who_was_away_for_long_asks_again(store_root: str, quick: None) -> None:
+    with leased(store_root, NAME) as held:
+        held._renewed -= 10.0  # as after a sleep
+        time.sleep(1.0)
+        assert held._is_late()  # it is not renewed any more
+        held.ensure()
+        assert not held._is_late()
+        time.sleep(2.0)
+        assert not held._is_late()  # it is renewed again

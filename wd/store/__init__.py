@@ -1,0 +1,1 @@
+"""What lies in an object store, and this node's copies of it."""
