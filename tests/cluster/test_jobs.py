@@ -42,17 +42,19 @@ def test_a_run_succeeds_as_a_job(
     assert {path.name for path in (tmp_path / "root").iterdir()} >= set(STAGES)
 
 
-def test_a_sweep_takes_its_options_and_ones_own_space_along(
+def test_a_sweeps_options_and_ones_own_space_go_along(
     cluster: LocalCluster, tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
-    ray = {"workers": 0, "cpus_per_worker": 0.5, "map_cpus": 0.5}
-    recipe = str(write_recipe(tmp_path, name="job", ray=ray))
+    """Only where the sweep runs is the space read: it tells what is wrong in the file it got."""
+    recipe = str(write_recipe(tmp_path, name="job"))
     space = tmp_path / "space.yaml"
-    space.write_text("students.tiny.decoder.feed_forward: [16, 32]\n")
-    options = ["--space", str(space), "--max-trials", "2", "--updates", "4"]
-    status, log, messages = submit(cluster, "sweep", recipe, *options, "tracking.uri=none")
-    assert status == 0, log + messages
-    assert (tmp_path / "root" / "sweep").is_dir()
+    space.write_text("students.tiny.decoder.layer: [1, 2]\n")
+    options = ["--space", str(space), "--trials=2", "--updates", "4"]
+    status, log, messages = submit(cluster, "sweep", recipe, *options)
+    assert status == 2, log + messages
+    assert "sweep ./job.yaml --space ./space.yaml --trials=2 --updates 4" in log
+    assert "error: --space space.yaml: " in log
+    assert "did you mean students.tiny.decoder.layers?" in log
 
 
 def test_rays_own_command_is_equal(
