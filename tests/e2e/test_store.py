@@ -50,7 +50,10 @@ class Machines:
         for name in names.values():
             (place / name).mkdir(parents=True, exist_ok=True)
         own = {variable: str(place / name) for variable, name in names.items()}
-        return {**own, **CREDENTIALS, **(self.cluster.environment if number == 0 else {})}
+        if number == 0:
+            # Time for a node to take over, on a busy machine.
+            own |= {**self.cluster.environment, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
+        return {**own, **CREDENTIALS}
 
     def start(self, number: int) -> subprocess.Popen[bytes]:
         """Start a machine's node."""

@@ -108,3 +108,29 @@ def test_published_figures_do_not_tear_the_curves(recipe: Recipe) -> None:
     assert points("published/bleu") == [(200, 25.0)]
     assert points("n") == [(200, 3.0)]
     assert client.get_run(ids[0]).data.tags["wd.published"] == "average"
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_is_taken_is_there_twice_and_once_in_the_end(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    """A run that is killed while it takes parts finds them all again."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(1, "no links here")
+
+    if not linked:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+
+    def build(work: Work) -> Metrics:
+        part = Path(work.scratch / "part")
+        part.write_text("made")
+        work.take(part, "train/part")
+        assert (work.out / "train" / "part").read_text() == part.read_text() == "made"
+        assert (work.out / "train" / "part").samefile(part) is linked
+        return {}
+
+    with Run(overridden(recipe, {"tracking.uri": "none"})) as run:
+        made = run.stage("shards", version=1, config={}, inputs={}, build=build)
+        assert (made.path / "train" / "part").read_text() == "made"
+        assert not list(run.store.folder.glob(".work/shards/*"))
