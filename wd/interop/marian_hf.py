@@ -10,7 +10,7 @@ from wd.config import ModelConfig, validated
 from wd.errors import ArtifactError, ConfigError
 from wd.files import parse_json, read_small
 from wd.interop.source import Source
-from wd.interop.vocabulary import Vocabulary
+from wd.interop.vocabulary import Vocabulary, id_of, in_order_of_ids
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 SOURCE_SPM, TARGET_SPM = "source.spm", "target.spm"
@@ -106,28 +106,27 @@ class MarianHf(Source):
     @cached_property
     def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
         """The source's and the target's; one and the same where they are joint."""
-        target = self._vocabulary(TARGET_VOCABULARY if self._is_separate else VOCABULARY)
+        path = self.place / VOCABULARY
+        listed = in_order_of_ids(_json(path), path)
         if not self._is_separate:
-            return target, target
-        listed = _listed(self.place / VOCABULARY)
-        places = {piece: index for index, piece in enumerate(listed)}
-        eos = _place(places, "</s>", self.place / VOCABULARY)
-        unk = _place(places, "<unk>", self.place / VOCABULARY)
-        pad = places.get("<pad>")
-        return Vocabulary(listed, unk=unk, eos=eos, start=pad, pad=pad), target
+            one = self._with_settings_ids(listed, path)
+            return one, one
+        pad = listed.index("<pad>") if "<pad>" in listed else None
+        eos, unk = id_of("</s>", listed, path), id_of("<unk>", listed, path)
+        source = Vocabulary(listed, unk=unk, eos=eos, start=pad, pad=pad)
+        path = self.place / TARGET_VOCABULARY
+        return source, self._with_settings_ids(in_order_of_ids(_json(path), path), path)
 
-    def _vocabulary(self, name: str) -> Vocabulary:
+    def _with_settings_ids(self, listed: tuple[str, ...], path: Path) -> Vocabulary:
         """Return the vocabulary that the configuration's ids are in."""
-        path, said = self.place / name, self.settings
-        listed = _listed(path)
-        ids = (said.eos_token_id, said.decoder_start_token_id, said.pad_token_id)
-        if max(ids) >= len(listed):
+        said = self.settings
+        eos, start, pad = said.eos_token_id, said.decoder_start_token_id, said.pad_token_id
+        if max(eos, start, pad) >= len(listed):
             raise ArtifactError(
-                f"{path}: {len(listed)} pieces, but {CONFIG} speaks of piece {max(ids)}: they were "
-                "not made for each other"
+                f"{path}: {len(listed)} pieces, but {CONFIG} speaks of piece "
+                f"{max(eos, start, pad)}: they were not made for each other"
             )
-        unk = _place({piece: index for index, piece in enumerate(listed)}, "<unk>", path)
-        eos, start, pad = ids
+        unk = id_of("<unk>", listed, path)
         return Vocabulary(listed, unk=unk, eos=eos, start=start, pad=pad)
 
     @property
@@ -170,24 +169,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ArtifactError(f"{path}: damaged: a mapping is expected")
     return tree
-
-
-def _listed(path: Path) -> tuple[str, ...]:
-    """Return a vocabulary's pieces by their ids."""
-    tree = _json(path)
-    ids = [each for each in tree.values() if type(each) is int]
-    if sorted(ids) != list(range(len(tree))):
-        raise ArtifactError(f"{path}: damaged: its ids are not 0 to {len(tree) - 1}, each once")
-    pieces = tuple(sorted(tree, key=tree.__getitem__))
-    if tags := [each for each in pieces if each.startswith(">>") and each.endswith("<<")]:
-        raise ConfigError(
-            f"{path}: a model into several languages ({', '.join(tags[:3])}), which its input must "
-            "name; what can be imported is a model into one"
-        )
-    return pieces
-
-
-def _place(places: dict[str, int], piece: str, path: Path) -> int:
-    if piece not in places:
-        raise ArtifactError(f"{path}: it has no piece {piece}")
-    return places[piece]

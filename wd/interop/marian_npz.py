@@ -14,10 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from wd.config import ModelConfig, validated
 from wd.errors import ArtifactError, ConfigError
 from wd.interop.source import Source
-from wd.interop.vocabulary import Vocabulary
+from wd.interop.vocabulary import Vocabulary, id_of, in_order_of_ids
 
 SETTINGS = "special:model.yml"
-_EOS, _UNK = "</s>", "<unk>"
 _SIDES = ("source.spm", "target.spm")
 _SUPPORTED = (
     "what can be imported is Marian's `transformer`: relu or swish, sinusoidal positions, "
@@ -200,9 +199,7 @@ def _from_yaml(path: Path) -> tuple[str, ...]:
         ids = {piece: int(index) for piece, index in tree.items()}
     except (UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, ValueError):
         raise ArtifactError(f"{path}: damaged: not a mapping from pieces to numbers") from None
-    if sorted(ids.values()) != list(range(len(ids))):
-        raise ArtifactError(f"{path}: damaged: its ids are not 0 to {len(ids) - 1}, each once")
-    return tuple(sorted(ids, key=ids.__getitem__))
+    return in_order_of_ids(ids, path)
 
 
 def _from_sentencepiece(path: Path) -> tuple[str, ...]:
@@ -215,7 +212,5 @@ def _from_sentencepiece(path: Path) -> tuple[str, ...]:
 
 def _vocabulary(listed: tuple[str, ...], path: Path) -> Vocabulary:
     """Return pieces with the ids of the end and of the unknown; a decoder starts from nothing."""
-    for piece in (_EOS, _UNK):
-        if piece not in listed:
-            raise ArtifactError(f"{path}: it has no piece {piece}")
-    return Vocabulary(listed, unk=listed.index(_UNK), eos=listed.index(_EOS), start=None, pad=None)
+    eos, unk = id_of("</s>", listed, path), id_of("<unk>", listed, path)
+    return Vocabulary(listed, unk=unk, eos=eos, start=None, pad=None)

@@ -1,8 +1,10 @@
 """Another project's vocabulary in our ids: PAD, UNK, BOS, EOS, then its other pieces in order."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
@@ -10,7 +12,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from wd.config import SPECIAL_PIECES
 from wd.data.schema import BOS, EOS, PAD, UNK
 from wd.data.tokenizer import UNLISTED
-from wd.errors import ArtifactError
+from wd.errors import ArtifactError, ConfigError
 
 _Piece = ModelProto.SentencePiece
 _KINDS = {PAD: _Piece.CONTROL, UNK: _Piece.UNKNOWN, BOS: _Piece.CONTROL, EOS: _Piece.CONTROL}
@@ -34,20 +36,43 @@ class Vocabulary:
 
         Another piece that is spelt as one of our special ones has none: no text is cut into it.
         """
-        special: dict[int, int | None] = {PAD: self.pad, UNK: self.unk, BOS: self.start}
-        special[EOS] = self.eos
+        special = [self.pad, self.unk, self.start, self.eos]  # PAD, UNK, BOS, EOS
         others = (
             index
             for index, piece in enumerate(self.listed)
-            if index not in special.values() and piece not in (*SPECIAL_PIECES, UNLISTED)
+            if index not in special and piece not in (*SPECIAL_PIECES, UNLISTED)
         )
-        return [*(special[index] for index in range(len(special))), *others]
+        return [*special, *others]
 
     @property
     def pieces(self) -> list[str]:
         """The pieces in the order of our ids."""
         others = self.rows[len(SPECIAL_PIECES) :]
         return [*SPECIAL_PIECES, *(self.listed[row] for row in others if row is not None)]
+
+
+def in_order_of_ids(ids: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """Return a file's pieces by their ids.
+
+    Raises ArtifactError unless these are 0, 1 and so on, ConfigError for a model into several
+    languages.
+    """
+    numbers = [each for each in ids.values() if type(each) is int]
+    if sorted(numbers) != list(range(len(ids))):
+        raise ArtifactError(f"{path}: damaged: its ids are not 0 to {len(ids) - 1}, each once")
+    if tags := [each for each in ids if each.startswith(">>") and each.endswith("<<")]:
+        raise ConfigError(
+            f"{path}: a model into several languages ({', '.join(tags[:3])}), which its input must "
+            "name; what can be imported is a model into one"
+        )
+    return tuple(sorted(ids, key=ids.__getitem__))
+
+
+def id_of(piece: str, listed: Sequence[str], path: Path) -> int:
+    """Return the id of a piece that a file must have; raises ArtifactError if it has not."""
+    if piece not in listed:
+        raise ArtifactError(f"{path}: it has no piece {piece}")
+    return listed.index(piece)
 
 
 def sentencepiece_in_our_ids(path: Path, vocabulary: Vocabulary) -> bytes:
