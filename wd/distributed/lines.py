@@ -12,6 +12,7 @@ _CHATTER = re.compile(
         (
             r"^\s*$",
             "Progress bars disabled",  # since ours is there
+            "Cluster resources are not enough to run any task",  # who waits for room says so
             "Found multiple active Ray instances",
             # The libraries in C++, of things that go right.
             "has constructor arguments in the object store",

@@ -28,7 +28,7 @@ def wd_status(*arguments: object) -> Result:
 
 def seen(root: Path, enough: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """Return what is told of the only unfinished work when it is as wanted."""
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
         told = looking.status(str(root))["unfinished"] if root.is_dir() else []
         if told and enough(told[-1]):
@@ -38,6 +38,7 @@ def seen(root: Path, enough: Callable[[dict[str, Any]], object]) -> dict[str, An
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_training_in_another_process_is_watched(
     tmp_path: Path,
