@@ -127,9 +127,9 @@ def test_a_dry_run_says_what_is_to_do_and_touches_nothing(recipe: Path, tmp_path
     result = wd("run", recipe, "--dry-run", f"root={root}", f"corpus.dir={tmp_path}")
     assert result.exit_code == 0, result.stderr
     lines = result.stderr.splitlines()
-    assert all(line.startswith("to do") for line in lines)
-    assert [line.split()[2].split("/")[0] for line in lines].count("student") == 2
-    stages = {line.split()[2].split("/")[0] for line in lines}
+    assert all(" to do   " in line for line in lines)
+    assert [line.split()[-1].split("/")[0] for line in lines].count("student") == 2
+    stages = {line.split()[-1].split("/")[0] for line in lines}
     assert stages >= set(STAGES)
     assert not root.exists()
 
