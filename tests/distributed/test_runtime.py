@@ -25,20 +25,20 @@ def test_cluster_that_does_not_answer_is_told_at_once() -> None:
 
 
 def test_progress_of_a_worker_that_replaces_another_is_shown() -> None:
-    """Ray shows a line once if workers seem to say the same; numbers do not count for it."""
+    """Ray shows a line once if workers seem to say the same; our own records are all news."""
     code = (
-        "import sys; from wd.config import RayConfig\n"
+        "from wd.logs import MARK; from wd.config import RayConfig\n"
         "from wd.distributed.runtime import prepare_ray; prepare_ray(RayConfig())\n"
         "from ray._private.ray_logging import stderr_deduplicator as seen\n"
         "for worker in (1, 2):\n"
-        "    for line in ('teacher: going on from update 50', 'UserWarning: 50 of them'):\n"
+        "    for line in (MARK + 'going on from update 50', 'UserWarning: 50 of them'):\n"
         "        batch = {'ip': '', 'pid': worker, 'lines': [line]}\n"
         "        print(worker, seen.deduplicate(batch)[0]['lines'])\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ran.stdout.splitlines() == [
-        "1 ['teacher: going on from update 50']",
+        "1 ['wd-record: going on from update 50']",
         "1 ['UserWarning: 50 of them']",
-        "2 ['teacher: going on from update 50']",
+        "2 ['wd-record: going on from update 50']",
         "2 []",
     ]

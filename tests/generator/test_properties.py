@@ -28,6 +28,9 @@ ORIGINS = st.sampled_from(["generated", "copied", "fresh"])
 WIDTH_MAPS = st.sampled_from(["changed_axes", "mixing_axes", "changed_classes", "all"])
 
 
+ALIKE = ("norm", "biases", "output_bias", "activation")
+
+
 @st.composite
 def stacks(draw: st.DrawFn) -> dict[str, int]:
     heads = draw(st.sampled_from([1, 2, 3]))
@@ -99,7 +102,7 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
 
 def mend(teacher: dict[str, Any], student: dict[str, Any], grouping: dict[str, Any]) -> None:
     """Change as little as makes the student possible."""
-    student |= {key: teacher[key] for key in ("norm", "biases", "activation")}
+    student |= {key: teacher[key] for key in ALIKE}
     for model in (teacher, student):
         for stack, shape in ((stack, model[stack]) for stack in STACKS):
             width = shape["d_model"] - shape["d_model"] % shape["heads"]
@@ -155,11 +158,7 @@ def refusals(
             broken.append("tied_embeddings: all needs one width")
     if student["tied_embeddings"] == "all" and not one_width(teacher):
         broken.append("one table serves both stacks")
-    broken += [
-        f"{rule}: the student has"
-        for rule in ("norm", "biases", "activation")
-        if teacher[rule] != student[rule]
-    ]
+    broken += [f"{rule}: the student has" for rule in ALIKE if teacher[rule] != student[rule]]
     for stack in STACKS:
         many, few = teacher[stack]["layers"], student[stack]["layers"]
         if few > many:

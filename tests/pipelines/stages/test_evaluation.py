@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,10 +56,10 @@ def run(
         return run.stage("corpus", version=0, config={}, inputs={}, build=build)
 
     def model(run: Run, name: str, seed: int, **changes: object) -> Artifact:
-        def build(work: Work) -> dict[str, str]:
+        def build(work: Work) -> dict[str, Any]:
             made = random_model(seed, **changes)
             save_model(work.out, made.config, made.state_dict(), tokenizer_folder)
-            return {"published": "last"}
+            return {"published": "last", "history": [{"update": 10, "bleu": float(seed)}]}
 
         return run.stage(name, version=0, config={"seed": seed}, inputs={}, build=build)
 
@@ -68,6 +69,10 @@ def run(
     def student(run: Run, init: str) -> Artifact:
         return model(run, "student", {"kd": 1, "wd": 2}[init], decoder=narrow)
 
+    def generator(run: Run) -> Artifact:
+        return model(run, "generator", 3, decoder=narrow)
+
+    monkeypatch.setattr(evaluate, "generator", generator)
     for module in (evaluate, pseudo):
         monkeypatch.setattr(module, "corpus", corpus)
         monkeypatch.setattr(module, "teacher", teacher)
@@ -97,6 +102,8 @@ def test_report_outputs_and_metrics_agree(run: Run, capsys: pytest.CaptureFixtur
         assert made.metrics[row["name"]]["compression"] == row["compression"]
         assert made.metrics[row["name"]]["cut"] == row["cut"]
         assert len((made.path / f"{row['name']}.txt").read_text().splitlines()) == 30
+    curves = [row["curve"] for row in report["rows"]]
+    assert curves == [[[10, 0.0]], [[10, 1.0]], [[10, 3.0], [20, 2.0]]]
     assert report["sentences"] == 30
     evaluate.print_table(made)
     told = capsys.readouterr().out

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.context import Run
@@ -59,7 +58,7 @@ def read(tmp_path: Path, marian: Path) -> Read:
 
 def planned(recipe: Recipe) -> dict[str, str]:
     """Return stage -> hash of what a run would make."""
-    with Run(recipe, dry=True, console=Console(quiet=True)) as run:
+    with Run(recipe, dry=True, quiet=True) as run:
         everything(run)
     return {name.rpartition("-")[0]: name.rpartition("-")[2] for name in run.outlook}
 
@@ -111,7 +110,7 @@ def test_what_fits_this_teacher_only_is_taken_with_it(read: Read, tmp_path: Path
 @pytest.mark.slow
 def test_a_run_with_it_and_a_second_hop(read: Read, marian: Path, tmp_path: Path) -> None:
     recipe = read()
-    with Run(recipe, console=Console(quiet=True)) as run:
+    with Run(recipe, quiet=True) as run:
         made = everything(run)
         first = imported_teacher(run)
         wd = student(run, "wd")
@@ -121,7 +120,7 @@ def test_a_run_with_it_and_a_second_hop(read: Read, marian: Path, tmp_path: Path
     assert load_config(wd.path).positions == "paper"
     pieces = Tokenizer.load(first.path).source_pieces
     assert Tokenizer.load(wd.path).source_pieces == pieces
-    again = Run(recipe, dry=True, console=Console(quiet=True))
+    again = Run(recipe, dry=True, quiet=True)
     everything(again)
     assert set(again.outlook.values()) == {"exists"}
 
@@ -129,7 +128,7 @@ def test_a_run_with_it_and_a_second_hop(read: Read, marian: Path, tmp_path: Path
     for place in (wd.name, wd.path):
         second = read(place, "students.tiny.decoder.feed_forward=8")
         assert second.teacher.shape.decoder.d_model == 16
-        with Run(second, console=Console(quiet=True)) as run:
+        with Run(second, quiet=True) as run:
             hop = imported_teacher(run)
             smaller = student(run, "wd")
         assert sha256(hop.path / WEIGHTS) == sha256(wd.path / WEIGHTS)
@@ -142,7 +141,7 @@ def test_a_distilled_student_goes_back_to_where_its_teacher_came_from(
     read: Read, marian: Path, tmp_path: Path
 ) -> None:
     recipe = read(marian, "students={tiny: {decoder: {layers: 1, feed_forward: 24}}}")
-    with Run(recipe, console=Console(quiet=True)) as run:
+    with Run(recipe, quiet=True) as run:
         tiny = student(run, "wd")
     export_marian_hf(tiny.path, tmp_path / "hf")
     (tmp_path / "back").mkdir()
@@ -160,7 +159,7 @@ def test_what_is_no_model_is_told(read: Read, tmp_path: Path, marian: Path) -> N
     with pytest.raises(ArtifactError, match="nowhere: neither a folder nor an artifact below"):
         read("nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="no model that can be imported, which is a Hugging Face"):
+    with pytest.raises(ConfigError, match="no model that can be imported, which is a folder of"):
         read(tmp_path / "empty")
     with pytest.raises(UserError, match="models:/nothing: say models:/nothing@ALIAS"):
         read("models:/nothing")

@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import os
 import shlex
 import signal
@@ -79,6 +80,7 @@ END = TrialEnd("k", {}, "running", {"bleu": 12.345, "speed_up": 2.0, "update": 7
 
 def test_a_log_gets_lines_and_a_terminal_one_table(caplog: pytest.LogCaptureFixture) -> None:
     refused = Candidate({}, "huge", refused="search.max_parameters 10: it has 20")
+    caplog.set_level(logging.INFO)
     for is_terminal in (False, True):
         out = io.StringIO()
         console = Console(file=out, force_terminal=is_terminal, width=100)
