@@ -35,15 +35,18 @@ def job_command(arguments: Sequence[str]) -> JobCommand:
     """
     command = _command_of(arguments)
     given = _read(arguments)
-    places = _places(given)
-    files = _files(arguments)
+    typed = [value for _, value in map(_parts, arguments)]
+    places = _places(given, typed)
+    files = _files(typed)
     _refuse_credentials([*arguments, *places])
     paths = [value for value in given.values() if isinstance(value, Path)]
+    if _is_relative(given.get("root", "/")):
+        paths.append(Path(given["root"]))
 
     def said(value: str) -> str:
         if value in files:
             return f"./{files[value].name}"
-        return str(Path(value).absolute()) if Path(value) in paths else value
+        return str(Path(value).absolute()) if value and Path(value) in paths else value
 
     rest = [option + said(value) for option, value in map(_parts, arguments[1:])]
     return JobCommand((command, *rest, *places), tuple(files.values()))
@@ -73,13 +76,13 @@ def _read(arguments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _places(given: Mapping[str, Any]) -> list[str]:
-    """Return what says where relative places of the recipe and of options are."""
-    places = []
-    if "root" in given and _is_relative(given["root"]):
-        places.append(f"--root={Path(given['root']).absolute()}")
+def _places(given: Mapping[str, Any], typed: Sequence[str]) -> list[str]:
+    """Return what tells the job which places the recipe, and a default, mean here."""
+    places, root = [], given.get("root", "/")
+    if _is_relative(root) and root not in typed:
+        places.append(f"--root={Path(root).absolute()}")
     recipe = given.get("recipe")
-    if recipe is None or is_recorded(recipe, given.get("root", "")):
+    if recipe is None or is_recorded(recipe, root):
         return places
     settings = read_recipe(recipe, given["overrides"] or ())
     _refuse_credentials([settings.root, settings.tracking.uri or ""])
@@ -94,10 +97,9 @@ def _is_relative(place: str) -> bool:
     return "://" not in place and not place.startswith("~") and not Path(place).is_absolute()
 
 
-def _files(arguments: Sequence[str]) -> dict[str, Path]:
-    """Return the YAML files that are named, by how they are written."""
-    values = (value for _, value in map(_parts, arguments) if value.endswith(_YAML))
-    files = {value: Path(value) for value in values}
+def _files(typed: Sequence[str]) -> dict[str, Path]:
+    """Return the YAML files among what is typed, by how they are."""
+    files = {value: Path(value) for value in typed if value.endswith(_YAML)}
     names: set[str] = set()
     for value, file in files.items():
         if not file.is_file():

@@ -55,6 +55,11 @@ def test_paths_and_roots_in_options_become_absolute(here: Path) -> None:
     )
 
 
+def test_a_root_that_is_typed_becomes_absolute_where_it_stands(here: Path) -> None:
+    line = ["inspect", "student/x-0123456789ab", "--root", "mine", "--json"]
+    assert job_command(line).arguments == (*line[:3], f"{here}/mine", "--json")
+
+
 def test_recipes_and_spaces_of_ones_own_go_along(here: Path) -> None:
     (here / "own").mkdir()
     recipe, space = here / "own" / "mine.yaml", here / "space.yaml"
