@@ -19,6 +19,7 @@ _CHATTER = re.compile(
             "metrics exporter agent",
             "uncleared TaskHandle at shutdown",
             r"gcs_actor_scheduler\.cc:\d+: Failed to kill actor",
+            r"worker_pool\.cc:\d+: Some workers of the worker process",  # of a busy machine
         )
     )
 )
