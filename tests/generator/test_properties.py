@@ -42,6 +42,10 @@ def stacks(draw: st.DrawFn) -> dict[str, int]:
     }
 
 
+ALIKE = ("norm", "biases", "output_bias", "activation")
+"""What a student has as its teacher has it."""
+
+
 @st.composite
 def models(draw: st.DrawFn) -> dict[str, Any]:
     encoder = draw(stacks())
