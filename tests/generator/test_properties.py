@@ -28,9 +28,6 @@ ORIGINS = st.sampled_from(["generated", "copied", "fresh"])
 WIDTH_MAPS = st.sampled_from(["changed_axes", "mixing_axes", "changed_classes", "all"])
 
 
-ALIKE = ("norm", "biases", "output_bias", "activation")
-
-
 @st.composite
 def stacks(draw: st.DrawFn) -> dict[str, int]:
     heads = draw(st.sampled_from([1, 2, 3]))
