@@ -35,7 +35,7 @@ from wd.errors import UserError
 HOST = "127.0.0.1"
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Command = Sequence[str]
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0  # a busy machine takes a while
 _STOP_SECONDS = 3.0
 _PORTS = range(20_000, 32_000)
 """Above Ray's own for workers, below those that systems give to outgoing connections: what is free
