@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,23 @@ def seen(root: Path, enough: Callable[[dict[str, Any]], object]) -> dict[str, An
     pytest.fail(f"not seen: {told}")
 
 
+@contextmanager
+def until_killed(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command of wd's beside the context, and kill it and all that it started at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "RAY_AUTH_MODE": "token"},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 1])
@@ -48,11 +66,7 @@ def test_a_training_in_another_process_is_watched(
 ) -> None:
     recipe, root = write_recipe(tmp_path, training=LONG), tmp_path / "root"
     settings = [f"ray.workers={workers}", "ray.cpus_per_worker=0.5"]
-    command = [sys.executable, "-m", "pipelines", "teacher", str(recipe), *settings]
-    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, start_new_session=True
-    ) as training:
+    with until_killed("teacher", str(recipe), *settings) as training:
         one = seen(root, lambda one: {"progress", "validation", "checkpoint"} <= set(one))
         assert one["state"] == "making"
         assert one["stage"] == "teacher"
@@ -66,7 +80,6 @@ def test_a_training_in_another_process_is_watched(
         told = wd_status(recipe).stdout
         assert "updates, loss " in told
         assert f"process {training.pid}" in told
-        os.killpg(training.pid, signal.SIGKILL)
     monkeypatch.setattr(wd.status, "SILENT_SECONDS", 0.0)
     assert seen(root, lambda one: one["state"] == "silent")["checkpoint"] >= one["checkpoint"]
     assert "no sign of life since" in wd_status(root).stdout
