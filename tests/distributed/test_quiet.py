@@ -36,6 +36,7 @@ def wd(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_no_line_of_a_run_is_ray_s(tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
     ray = {"workers": 2, "cpus_per_worker": 0.5, "map_cpus": 0.5}
     recipe = write_recipe(tmp_path, ray=ray, training={"batches_per_update": 2, "log_every": 2})
+    assert wd("shards", str(recipe), "ray.workers=0").returncode == 0
     done = wd("pseudo", str(recipe))
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
@@ -58,7 +59,7 @@ def test_no_line_of_a_run_is_ray_s(tmp_path: Path, write_recipe: Callable[..., P
 def test_a_worker_s_traceback_shows(tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
     """An error that is none of the user's, in a process of Ray's."""
     recipe = write_recipe(tmp_path, ray={"workers": 1, "cpus_per_worker": 0.5, "map_cpus": 0.5})
-    assert wd("shards", str(recipe)).returncode == 0
+    assert wd("shards", str(recipe), "ray.workers=0").returncode == 0
     for shard in (tmp_path / "root").glob("shards/*/train/*.parquet"):
         shard.write_bytes(b"\0" * shard.stat().st_size)  # as a broken disk may leave it
     done = wd("teacher", str(recipe), "ray.max_failures=0")
