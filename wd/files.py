@@ -1,5 +1,6 @@
 """Files: hashed in one place, written whole or not at all, not believed for what they claim."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -56,7 +57,12 @@ def whole(path: Path) -> Iterator[Path]:
 def remove(path: Path) -> None:
     """Remove a file or a folder with all that is in it, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            shutil.rmtree(path, ignore_errors=True)  # a thread had put another file there
     else:
         path.unlink(missing_ok=True)
 

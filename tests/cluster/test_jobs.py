@@ -79,7 +79,7 @@ def test_a_bad_recipe_fails_with_its_message_in_the_log(
     assert status == 2, log + messages
     assert "FAILED" in messages
     assert "Traceback" not in log
-    assert f"\nerror: {missing}" in log
+    assert f" error: {missing}" in log
 
 
 def test_a_stopped_job_saves_and_the_next_goes_on(

@@ -105,11 +105,14 @@ def made(root: str) -> dict[str, Artifact]:
 
 
 def assert_same_bits(root: str, whole: Path) -> None:
-    """Compare all that does not tell how long something took."""
+    """Compare all that does not tell how long something took.
+
+    Scores of pseudo-data round with the number of threads; what is made of the text is compared.
+    """
     expected, found = made(str(whole)), made(root)
     compared = 0
     for name, artifact in expected.items():
-        if name.startswith(("evaluation/", "registry/")) or name not in found:
+        if name.startswith(("pseudo/", "evaluation/", "registry/")) or name not in found:
             continue
         files = found[name].manifest["files"]
         for file, told in artifact.manifest["files"].items():

@@ -82,7 +82,7 @@ def digests_of(place: Place, pattern: str = "*") -> list[str]:
         ]
         return [place.manifest["files"][name]["sha256"] for name in chosen]
     path = pull(place)
-    return digests(sorted(path.glob(pattern)) if path.is_dir() else [path])
+    return digests([path] if path.is_file() else sorted(path.glob(pattern)))
 
 
 def _fetched(piece: Piece) -> Path:

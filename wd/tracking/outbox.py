@@ -53,7 +53,7 @@ class Outbox:
         Raises TrackingError for what the server refuses.
         """
         with self._lock:
-            if self._has_to_wait(entry):
+            if self._has_to_wait(entry) and not self.is_away:
                 self.flush()
             if self.is_away or self._has_to_wait(entry):
                 return self._keep(entry)
@@ -86,13 +86,16 @@ class Outbox:
     def is_away(self) -> bool:
         """Whether the server did not answer to this process, and does not again."""
         failed = _away.get(self._folder)
-        if failed is None:
-            return False
-        if time.monotonic() - failed >= _RETRY_SECONDS:
-            if answers(self._uri):
-                return False
-            _away[self._folder] = time.monotonic()
-        return True
+        if failed is not None and time.monotonic() - failed < _RETRY_SECONDS:
+            return True
+        return not self._answers()
+
+    def _answers(self) -> bool:
+        """Ask the server, if it was away, whether it is back."""
+        if self._folder not in _away or answers(self._uri):
+            return True
+        _away[self._folder] = time.monotonic()
+        return False
 
     def _note(self, error: TrackingError) -> None:
         if self._folder not in _away:
@@ -124,7 +127,7 @@ class Outbox:
             sent = 0
             try:
                 # Once more: an entry may wait for a run that another process's file makes.
-                for path in () if self.is_away else (*files, *files):
+                for path in (*files, *files) if self._answers() else ():
                     sent += self._flush_file(path)
             except ServerAwayError as error:
                 self._note(error)
