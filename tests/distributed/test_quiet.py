@@ -62,8 +62,12 @@ def test_a_worker_s_traceback_shows(tmp_path: Path, write_recipe: Callable[..., 
     """An error that is none of the user's, in a process of Ray's."""
     recipe = write_recipe(tmp_path, ray={"workers": 1, "cpus_per_worker": 0.5, "map_cpus": 0.5})
     assert wd("shards", str(recipe), "ray.workers=0").returncode == 0
-    for shard in (tmp_path / "root").glob("shards/*/train/*.parquet"):
+    (manifest,) = (tmp_path / "root").glob("shards/*/manifest.json")
+    tree = json.loads(manifest.read_text())
+    for shard in manifest.parent.glob("train/*.parquet"):
         pq.write_table(pa.table({"other": [1]}), shard)
+        tree["files"][f"train/{shard.name}"]["bytes"] = shard.stat().st_size
+    manifest.write_text(json.dumps(tree))
     done = wd("teacher", str(recipe), "ray.max_failures=0")
     assert done.returncode != 0
     assert "Traceback (most recent call last)" in done.stderr
