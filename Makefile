@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECIPE ?= quickstart
 
-.PHONY: install quickstart test test-fast lint bench bench-frameworks bench-ray soak clean
+.PHONY: install quickstart test test-fast test-long lint bench bench-frameworks bench-ray soak clean
 
 install: $(VENV)/installed
 
@@ -17,13 +17,17 @@ $(VENV)/installed: pyproject.toml constraints.txt
 quickstart: install
 	$(BIN)/wd run $(RECIPE)
 
-# Everything: also what starts clusters, servers and training runs; those take turns in one process,
+# All but the longest: also what starts clusters, servers and training runs; those take turns in one process,
 # the others run beside them.
 test: install
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not long"
 
 test-fast: install
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not long"
+
+# Whole acceptances, minutes long each.
+test-long: install
+	$(BIN)/python -m pytest -q -m long
 
 lint: install
 	$(BIN)/ruff check .
