@@ -17,8 +17,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 quickstart: install
 	$(BIN)/wd run $(RECIPE)
 
-# All but the longest: also what starts clusters, servers and training runs; those take turns in one process,
-# the others run beside them.
+# All but the longest: also what starts clusters, servers and training runs, which go by file to one
+# process each.
 test: install
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not long"
 

@@ -203,6 +203,10 @@ class Run:
         run._made = dict(self._made)
         return run
 
+    def open_tracking(self) -> None:
+        """Open the MLflow run now, so that a server that is away is told before long work."""
+        _ = self.tracker
+
     @property
     def tracker(self) -> Tracker:
         """The run's parent in MLflow, opened when first needed."""

@@ -62,16 +62,14 @@ TRAINING = {
     **{"updates": 8, "batches_per_update": 1, "learning_rate": 0.005, "warmup_updates": 4},
     **{"validate_every": 4, "bleu_sentences": 5},
 }
-ALONE = {"evaluation", "training", "test_benchmarks", "test_core_alone"}
-"""Slow tests of these start no cluster."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that start clusters in one of several processes: two would find each other."""
-    for item in items:
-        alone = ALONE & {part.removesuffix(".py") for part in item.path.parts}
-        if item.get_closest_marker("slow") and not alone:
-            item.add_marker(pytest.mark.xdist_group("clusters"))
+    """Give a file's slow tests to one process, for what they share; the short ones fill the end."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    for item in slow:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item not in slow)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def sweep(recipe: Recipe, request: Request) -> "tuple[Sweep, Path]":
     if not all(phase.bleu_sentences for phase in (short.generator.training, short.fine_tuning)):
         raise ConfigError("bleu_sentences must not be 0: a sweep compares trials by BLEU")
     with Run(recipe) as run:
-        speeds = ShapeSpeeds(recipe, run.store.folder / ".work" / "speed", run.say)
+        speeds = ShapeSpeeds(run)
         points, plan = _planned(run, request, speeds)
         _make_inputs(run)
         return _searched(run, request, speeds, points, plan)

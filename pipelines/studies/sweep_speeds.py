@@ -3,10 +3,10 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-from wd.config import HALF_PRECISION, EvaluationConfig, ModelConfig, Recipe
+from pipelines.context import Run
+from wd.config import HALF_PRECISION, EvaluationConfig, ModelConfig
 from wd.files import whole
 
 
@@ -18,14 +18,15 @@ class ShapeSpeeds:
     to the teacher's, which is measured first and alone.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, say: Callable[[str], object]) -> None:
-        """Keep figures in a folder; `say` gets a line for each shape that had to be measured."""
+    def __init__(self, run: Run) -> None:
+        """Keep figures below the run's root; it says a line for each shape that was measured."""
         from wd.decoding.device import chosen_device
 
+        self._run, recipe = run, run.recipe
         self._teacher = recipe.teacher_model
         self._device = "cpu" if recipe.ray.gpu is False else chosen_device("auto")
         self._settings = _settings(recipe.evaluation, self._device)
-        self._folder, self._say = folder, say
+        self._folder = run.store.folder / ".work" / "speed"
         self._known: dict[str, dict[str, float]] = {}
 
     def teacher(self) -> dict[str, float]:
@@ -59,6 +60,7 @@ class ShapeSpeeds:
     def _measured(self, models: Mapping[str, ModelConfig]) -> dict[str, float]:
         from wd.decoding.shape_speed import shape_speeds
 
+        self._run.open_tracking()  # a server that is away is told before this takes its time
         reference = self.teacher() if "student" in models else None
         found = shape_speeds(models, self._settings, device=self._device)
         teacher = found["teacher"]
@@ -70,7 +72,7 @@ class ShapeSpeeds:
             }
         student = found["student"]
         speed_up = teacher.seconds / student.seconds
-        self._say(f"timed {in_signs(models['student'])}: {speed_up:.2f} x the teacher's speed")
+        self._run.say(f"timed {in_signs(models['student'])}: {speed_up:.2f} x the teacher's speed")
         return {
             "sentences_per_second": reference["sentences_per_second"] * speed_up,
             "milliseconds": reference["milliseconds"] * student.milliseconds / teacher.milliseconds,

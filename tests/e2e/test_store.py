@@ -174,8 +174,8 @@ def test_a_lost_node_and_a_killed_driver_in_phase_one(
     node = machines.start(1)
     with run(machines, recipe, store_root, "generator", LONG) as driver:
         assert driver.read_until("generator: update 25 of"), driver.output
-        machines.start(2)
         os.killpg(node.pid, signal.SIGKILL)
+        machines.start(2)  # takes long enough for an undisturbed training to end
         assert 10 <= driver.resumed() < UPDATES
         assert driver.read_until("generator: update 75 of"), driver.output
         driver.kill()

@@ -24,7 +24,7 @@ from wd.config import Recipe, SearchConfig, overridden
 from wd.config.training import FineTuningConfig
 from wd.distributed.points import Candidate
 from wd.distributed.records import TrialEnd
-from wd.errors import ConfigError
+from wd.errors import ConfigError, TrackingError
 from wd.logs import SAID
 
 RECIPE = Recipe(
@@ -74,6 +74,13 @@ def test_what_cannot_be_searched_is_refused_before_any_work(
     with pytest.raises(ConfigError, match=message):
         sweep(recipe, Request(spaces))
     assert not root.exists()
+
+
+def test_a_server_that_is_away_is_told_before_shapes_are_timed(tmp_path: Path) -> None:
+    changes = {"root": str(tmp_path), "search.min_speed_up": 1, "tracking.uri": "http://[::1]:9"}
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        sweep(overridden(RECIPE, changes), Request(["student_shape"]))
+    assert not list(tmp_path.rglob("speed/*.json"))
 
 
 END = TrialEnd("k", {}, "running", {"bleu": 12.345, "speed_up": 2.0, "update": 7}, name="tiny")
