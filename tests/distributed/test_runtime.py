@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -42,3 +43,20 @@ def test_progress_of_a_worker_that_replaces_another_is_shown() -> None:
         "2 ['wd-record: going on from update 50']",
         "2 []",
     ]
+
+
+def test_a_cluster_that_does_not_come_up_is_one_message(tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    start = "from wd.config import RayConfig; from wd.distributed.runtime import ensure_ray\n"
+    start += "from wd.errors import ClusterError\ntry: ensure_ray(RayConfig())\n"
+    start += "except ClusterError as error: print(error)"
+    made = subprocess.run(
+        [sys.executable, "-c", start],
+        env=os.environ | {"RAY_TMPDIR": str(no_folder)},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert made.stdout.startswith("ray: no local cluster could be started: "), made.stdout
+    assert "Not a directory" in made.stdout

@@ -97,13 +97,21 @@ def _start_local(config: RayConfig) -> None:
     if not _is_installed() and str(_ROOT) not in paths[1:]:
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     with _known_address(ray.util.get_node_ip_address()):
-        started = ray.init(
-            "local",
-            object_store_memory=config.object_store_memory,
-            include_dashboard=True,
-            logging_level=logging.WARNING,
-            log_to_driver=True,
-        )
+        try:
+            started = ray.init(
+                "local",
+                object_store_memory=config.object_store_memory,
+                include_dashboard=True,
+                logging_level=logging.WARNING,
+                log_to_driver=True,
+            )
+        except Exception as error:  # Ray has no class for it
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ClusterError(
+                f"ray: no local cluster could be started: {first}; Ray tells more below "
+                "/tmp/ray/session_latest/logs. Try again when the machine is less busy, or set "
+                "ray.address to a cluster that runs"
+            ) from error
     if started.dashboard_url:
         _LOG.info("ray: dashboard at http://%s", started.dashboard_url)
 
