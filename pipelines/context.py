@@ -130,6 +130,8 @@ class Run:
             return found or self.store.planned(identity)
         if found:
             self.say(f"exists  {found.name}")
+            # Who was killed after it was published may have left its run open.
+            self.tracker.end_child(identity.name, "FINISHED")
             return found
         with self.store.lock(identity):
             if not again and (found := self.store.find(identity)):

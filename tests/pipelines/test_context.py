@@ -110,6 +110,25 @@ def test_published_figures_do_not_tear_the_curves(recipe: Recipe) -> None:
     assert client.get_run(ids[0]).data.tags["wd.published"] == "average"
 
 
+def test_a_stage_whose_end_was_not_tracked_is_ended_when_found(recipe: Recipe) -> None:
+    """Its process was killed after it had published."""
+    from wd.tracking import connect
+
+    ids: list[str] = []
+
+    def build(work: Work) -> Metrics:
+        ids.append(str(work.tracker.run_id))
+        return {}
+
+    for left_as in ("RUNNING", "FINISHED"):
+        with Run(recipe) as run:
+            run.stage("teacher", version=1, config={}, inputs={}, build=build)
+        client = connect(f"sqlite:///{recipe.root}/mlflow.db")
+        assert client.get_run(ids[0]).info.status == "FINISHED"
+        client.update_run(ids[0], status=left_as)
+    assert len(ids) == 1
+
+
 @pytest.mark.parametrize("linked", [True, False])
 def test_what_is_taken_is_there_twice_and_once_in_the_end(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, linked: bool
