@@ -10,7 +10,7 @@ import mlflow
 import pytest
 
 from pipelines.tools.brought import brought
-from wd.config import EvaluationConfig, Recipe, overridden
+from wd.config import EvaluationConfig, Recipe, Wanted, overridden
 from wd.errors import ConfigError
 from wd.model.directory import save_model
 from wd.model.transformer import Transformer
@@ -217,7 +217,8 @@ def test_resolves_to_a_model_directory(
         weights = "model.safetensors"
         assert (folder / weights).read_bytes() == (model / weights).read_bytes()
         # So it can be a recipe's teacher.
-        assert brought(uri, str(root)).identity == brought(str(model), str(root)).identity
+        ours, registered = (brought(Wanted(each, root=str(root))) for each in (str(model), uri))
+        assert registered.identity == ours.identity
     for uri in ("models:/bird@nobody", "models:/bird/9", "models:/fish@used"):
         with pytest.raises(RegistryError, match=r"models:/(bird|fish)"):
             resolve(uri, str(root))
@@ -311,6 +312,25 @@ def test_its_text_is_the_engine_s_for_any_pieces(
         ids = [draw.randrange(len(pieces)) for _ in range(draw.randrange(12))]
         expected = tokenizer.decode_target([ids])
         assert [found._text([pieces[each] for each in ids])] == expected, ids
+
+
+def test_a_recipe_s_teacher_comes_from_the_recipe_s_registry(
+    registry: Registry,
+    versions: list[Version],
+    model: Path,
+    write_recipe: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """Its root has none."""
+    from pipelines.commands.recipe_arguments import read_recipe
+    from wd.model.directory import load_config
+
+    given = ["teacher.from=models:/bird/1", "students={tiny: {decoder: {layers: 1}}}"]
+    recipe = read_recipe(str(write_recipe(tmp_path)), [*given, f"tracking.uri={registry.uri}"])
+    assert recipe.teacher_model == load_config(model)
+    for uri in ("none", "null"):  # then it is the root's
+        with pytest.raises(RegistryError, match="no registry here"):
+            read_recipe(str(tmp_path / "small.yaml"), [*given, f"tracking.uri={uri}"])
 
 
 def test_the_registered_settings_are_the_default(

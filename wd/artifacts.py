@@ -16,7 +16,7 @@ from filelock import FileLock
 from wd.artifact import Artifact, Metrics, manifest_of, place_at
 from wd.errors import ArtifactError, DataError
 from wd.identity import Identity
-from wd.manifest import MANIFEST, commit, describe_files, packages, write_manifest
+from wd.manifest import MANIFEST, describe_files, filled_manifest, write_manifest
 from wd.places import Place, cache_folder, filesystem_of, local_folder
 from wd.store import objects
 from wd.store.lease import Lease, leased
@@ -160,16 +160,8 @@ class Store:
             if isinstance(error, DataError):
                 remove(self.work_folder(identity))
             raise
-        manifest = {
-            **identity.described,
-            "hash": identity.hash,
-            "metrics": metrics,
-            "files": describe_files(partial) | described(taken),
-            "created": started.isoformat(timespec="seconds"),
-            "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
-            "commit": commit(),
-            "packages": packages(),
-        }
+        files = describe_files(partial) | described(taken)
+        manifest = filled_manifest(identity, metrics=metrics, files=files, started=started)
         write_manifest(partial, manifest)
         if self.is_local:
             final = Path(self._base, identity.name)

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from wd.errors import ArtifactError, without_credentials
 from wd.files import known_sha256, parse_json, read_small, sha256, whole
+from wd.identity import Identity
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 64_000_000
@@ -117,6 +119,26 @@ def damaged_files(folder: Path, manifest: Mapping[str, Any], *, hashes: bool = T
         elif hashes and sha256(path) != expected["sha256"]:
             damage.append(f"{name}: its bytes have changed (SHA-256 differs)")
     return damage
+
+
+def filled_manifest(
+    identity: Identity,
+    *,
+    metrics: Mapping[str, Any],
+    files: Mapping[str, Mapping[str, Any]],
+    started: datetime,
+) -> dict[str, Any]:
+    """Return the manifest of what has just been made, from `started` until now."""
+    return {
+        **identity.described,
+        "hash": identity.hash,
+        "metrics": metrics,
+        "files": files,
+        "created": started.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
+        "commit": commit(),
+        "packages": packages(),
+    }
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

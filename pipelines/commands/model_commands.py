@@ -150,6 +150,7 @@ def translate(
     "import",
     epilog=examples(
         "wd import opus-mt-en-de teacher",
+        "wd import opus-mt-en-gmw teacher --into deu",
         "wd import models:/quickstart-tiny@champion teacher --json",
         "wd run my-recipe.yaml teacher.from=opus-mt-en-de",
     ),
@@ -159,11 +160,15 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A Hugging Face MarianMT folder, a model directory, an artifact's name, or "
-            "models:/NAME@ALIAS.",
+            help="A folder of Hugging Face's MarianMT, of fairseq or of Marian, a model directory, "
+            "an artifact's name or address, or models:/NAME@ALIAS.",
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The model directory to make.")],
+    into: Annotated[
+        str | None,
+        typer.Option(help="The target language of a model that has several: deu for >>deu<<."),
+    ] = None,
     as_json: AsJson = False,
     root: Root = "artifacts",
 ) -> None:
@@ -174,7 +179,7 @@ def import_(
     """
     from pipelines.tools import importing
 
-    found = importing.import_to(source, out, root)
+    found = importing.import_to(source, out, root, into)
     if as_json:
         return print_json(found)
     Console(width=max(100, Console().width)).print(importing.table(found))

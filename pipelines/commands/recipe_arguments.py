@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from wd.config import Recipe, load_recipe
+from wd.config import Recipe, Wanted, load_recipe
 from wd.errors import ConfigError, unknown
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -39,7 +39,7 @@ def read_recipe(recipe: str, overrides: Iterable[str] = ()) -> Recipe:
     return load_recipe(recipe_path(recipe), overrides, _brought_along)
 
 
-def _brought_along(model: str, root: str) -> dict[str, Any]:
+def _brought_along(wanted: Wanted) -> dict[str, Any]:
     from pipelines.tools.brought import brought_along
 
-    return brought_along(model, root)
+    return brought_along(wanted)

@@ -5,6 +5,7 @@ import shutil
 from pipelines.context import Run, Work, asked_once
 from pipelines.tools.brought import brought
 from wd.artifacts import Artifact, Metrics
+from wd.config import Wanted
 from wd.errors import ConfigError
 from wd.interop.source import VERSION
 
@@ -12,9 +13,10 @@ from wd.interop.source import VERSION
 @asked_once
 def imported_teacher(run: Run) -> Artifact:
     """Return the teacher's model directory; its identity is its source's bytes."""
-    recipe = run.recipe
-    assert recipe.teacher.source is not None
-    source = brought(recipe.teacher.source, recipe.root)
+    recipe, teacher = run.recipe, run.recipe.teacher
+    assert teacher.source is not None
+    wanted = Wanted(teacher.source, teacher.into, recipe.root, recipe.tracking.uri)
+    source = brought(wanted)
     if source.config != recipe.teacher_model:
         raise ConfigError(
             f"teacher.from: {source.place} has not the recipe's shape and vocabularies: it has "

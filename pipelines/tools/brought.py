@@ -3,22 +3,23 @@
 from typing import Any
 
 from pipelines.tools.model_folder import model_folder
-from wd.config import ModelShape
+from wd.config import NOT_TRACKED, ModelShape, Wanted
 from wd.interop.recognition import source_of
 from wd.interop.source import Source
 
 
-def brought(model: str, root: str) -> Source:
-    """Return what a folder, an artifact's name or `models:/NAME@ALIAS` holds.
+def brought(wanted: Wanted) -> Source:
+    """Return what a folder, an artifact's name or address, or `models:/NAME@ALIAS` holds.
 
     Raises a UserError if there is no such model, or none that can be imported.
     """
-    return source_of(model_folder(model, root))
+    registry = None if wanted.tracking == NOT_TRACKED else wanted.tracking
+    return source_of(model_folder(wanted.source, wanted.root, registry), wanted.into)
 
 
-def brought_along(model: str, root: str) -> dict[str, Any]:
+def brought_along(wanted: Wanted) -> dict[str, Any]:
     """Return the parts of a recipe that come with the model that `teacher.from` names."""
-    source = brought(model, root)
+    source = brought(wanted)
     config = source.config
     tokenizer = {
         "vocabulary_size": config.source_vocabulary,

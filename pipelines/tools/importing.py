@@ -8,33 +8,31 @@ from rich.table import Table
 
 from pipelines.tools.brought import brought
 from wd.artifacts import Identity
-from wd.config import ModelConfig, StackShape
+from wd.config import ModelConfig, StackShape, Wanted
 from wd.interop.importing import CLOSE, import_model
 from wd.interop.new_folder import new_folder
 from wd.interop.source import VERSION
-from wd.manifest import commit, describe_files, packages, write_manifest
+from wd.manifest import describe_files, filled_manifest, write_manifest
 
 
-def import_to(model: str, out: Path, root: str = "artifacts") -> dict[str, Any]:
+def import_to(
+    model: str, out: Path, root: str = "artifacts", into: str | None = None
+) -> dict[str, Any]:
     """Write the model directory `out`, with its manifest; return what was found, as plain data.
 
-    Raises a UserError for a model that cannot be imported, and where `out` exists already.
+    `into` is the target language of a model that has several. Raises a UserError for a model that
+    cannot be imported, and where `out` exists already.
     """
+    started = datetime.now(UTC)
     with new_folder(out) as partial:
-        source = brought(model, root)
+        source = brought(Wanted(model, into, root))
         identity = Identity("teacher", out.name, VERSION, source.identity, {})
         metrics = import_model(source, partial)
-        manifest = {
-            **identity.described,
-            "hash": identity.hash,
-            "metrics": metrics,
-            "files": describe_files(partial),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": commit(),
-            "packages": packages(),
-        }
+        files = describe_files(partial)
+        manifest = filled_manifest(identity, metrics=metrics, files=files, started=started)
         write_manifest(partial, manifest)
-    return {"path": str(out), "model": source.config.model_dump(mode="json"), **metrics}
+    shape = source.config.model_dump(mode="json")
+    return {"path": str(out), "model": shape, "into": into, **metrics}
 
 
 def table(found: dict[str, Any]) -> Table:
@@ -46,6 +44,8 @@ def table(found: dict[str, Any]) -> Table:
     rows.add_row("layers", f"{config.norm}-norm, {config.activation}")
     ours, theirs = config.source_vocabulary, config.target_vocabulary
     rows.add_row("pieces", f"{ours:,} source, {theirs:,} target")
+    if found["into"] is not None:
+        rows.add_row("into", f"{found['into']}, whose tag stands before every source")
     rows.add_row("tied embeddings", config.tied_embeddings)
     rows.add_row("parameters", f"{found['parameters']:,}")
     rows.add_row("tensors", f"{found['tensors']:,} read, none left over")

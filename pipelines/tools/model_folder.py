@@ -6,17 +6,17 @@ from wd.artifacts import Artifact, Store, place_at
 from wd.errors import ArtifactError
 
 
-def model_folder(model: str, root: str = "artifacts") -> Path:
+def model_folder(model: str, root: str = "artifacts", registry: str | None = None) -> Path:
     """Return the model directory that `model` names.
 
     A folder counts before an artifact of the same name below `root`; `models:/NAME@ALIAS` is
-    looked up in the registry, and what an address of a store leads to is fetched. Raises a
-    UserError if there is no such model.
+    looked up in `registry`, by default the environment's or the root's, and what an address of a
+    store leads to is fetched. Raises a UserError if there is no such model.
     """
     if model.startswith("models:/"):
         from wd.registry import resolve
 
-        return resolve(model, root)
+        return resolve(model, root, registry)
     if "://" in model:
         artifact, way = place_at(model)
         return Path(artifact / way)

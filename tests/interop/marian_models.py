@@ -40,16 +40,19 @@ def write_marian(
     spm_kind: str = "unigram",
     seed: int = 0,
     noise: float = 0.2,
+    tags: Sequence[str] = (),
     **changes: Any,
 ) -> MarianMTModel:
     """Write a folder that MarianMTModel and MarianTokenizer load; return the model.
 
     With little `noise` a random model says one word all the time. Of each language one piece is in
-    no vocabulary, as there are some in real ones.
+    no vocabulary, as there are some in real ones. `tags` are pieces of the source's that are in no
+    SentencePiece model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     models = [trained(lines, spm_kind) for lines in languages]
     listed = [[piece for piece in pieces_of(model) if piece != "s"] for model in models]
+    listed[0] = [*listed[0], *tags]
     vocabularies = [["</s>", "<unk>", *pieces, "<pad>"] for pieces in listed]
     if not separate:
         together = dict.fromkeys([*vocabularies[0][:-1], *listed[1], "<pad>"])

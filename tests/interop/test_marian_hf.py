@@ -55,8 +55,8 @@ def write(tmp_path: Path, languages: tuple[Sequence[str], Sequence[str]]) -> Wri
     return written
 
 
-def imported(folder: Path) -> tuple[MarianHf, Path, dict[str, Any]]:
-    source = source_of(folder / "marian")
+def imported(folder: Path, into: str | None = None) -> tuple[MarianHf, Path, dict[str, Any]]:
+    source = source_of(folder / "marian", into)
     assert isinstance(source, MarianHf)
     out = folder / "ours"
     out.mkdir()
@@ -242,8 +242,6 @@ def test_damage_is_told(write: Write, tmp_path: Path) -> None:
     )
     refused("vocab.json", b'{"</s>": 0', r"vocab\.json: damaged: ")
     pieces = json.loads((folder / "vocab.json").read_text())
-    tags = pieces | {">>deu<<": len(pieces)}
-    refused("vocab.json", json.dumps(tags).encode(), "into several languages .>>deu<<.")
     more = pieces | {"more": len(pieces)}
     refused("vocab.json", json.dumps(more).encode(), r"has \d+ rows, its vocabulary \d+ pieces")
     read(source_of(folder))
@@ -259,3 +257,103 @@ def test_the_identity_is_the_bytes(write: Write, tmp_path: Path) -> None:
     assert source_of(tmp_path / "moved").identity == first
     write(seed=1)
     assert source_of(tmp_path / "marian").identity != first
+
+
+def test_weights_may_lie_in_several_files(write: Write, tmp_path: Path) -> None:
+    model, folder = write(), tmp_path / "marian"
+    whole = source_of(folder)
+    expected = read(whole).weights
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    index = folder / "model.safetensors.index.json"
+    parts = sorted(folder.glob("model-*.safetensors"))
+    assert len(parts) > 2
+    source = source_of(folder)
+    assert source.identity["sha256"].keys() > {index.name, *(part.name for part in parts)}
+    found = read(source).weights
+    assert all(torch.equal(expected[name], found[name]) for name in expected.keys() | found.keys())
+    assert imported(tmp_path)[2]["difference"] < CLOSE
+
+    told = json.loads(index.read_text())
+    name, first = next(iter(told["weight_map"].items()))
+    other = next(part.name for part in parts if part.name != first)
+    for change, message in (
+        ({name: other}, rf"{first}: it has the tensor {name}, other than model\.saf"),
+        ({"more": first}, rf"{first}: it lacks the tensor more, other than"),
+        ({name: "absent.safetensors"}, r"not a whole .* model: no absent\.safetensors"),
+        ({name: "../../elsewhere.safetensors"}, "damaged: it has no `weight_map`"),
+        ({name: index.name}, "damaged: it has no `weight_map`"),
+    ):
+        index.write_text(json.dumps(told | {"weight_map": told["weight_map"] | change}))
+        with pytest.raises(ArtifactError, match=message):
+            read_all(folder)
+
+
+def read_all(folder: Path) -> None:
+    source = source_of(folder)
+    _ = source.files
+    read(source)
+
+
+TAGS = (">>deu<<", ">>fra<<", ">>zho_Hans<<")
+
+
+@pytest.mark.parametrize("separate", [False, True], ids=["shared", "separate"])
+def test_a_target_language_is_named_once(
+    write: Write, tmp_path: Path, sentences: list[str], separate: bool
+) -> None:
+    model = write(tags=TAGS, separate=separate, noise=0.5)
+    source, out, _ = imported(tmp_path, "fra")
+    texts = [*sentences[::12], "Der Hund, 中国 >>deu<< qq!"]
+    theirs = transformers.MarianTokenizer.from_pretrained(tmp_path / "marian")
+    inputs = theirs([f">>fra<< {text}" for text in texts], return_tensors="pt", padding=True)
+    ours, rows = Tokenizer.load(out), source.vocabularies[0].rows
+    assert ours.tag == ">>fra<<"
+    expected = [row[: int(mask.sum())].tolist() for row, mask in zip(*inputs.values(), strict=True)]
+    assert [[rows[piece] for piece in ids] for ids in ours.encode_source(texts)] == expected
+    assert rows[ours.encode_target(["Der Hund"])[0][0]] != expected[0][0]
+    generated = model.generate(
+        **inputs,
+        **{"num_beams": 1, "max_new_tokens": LENGTH, "min_new_tokens": 1},
+        bad_words_ids=[[model.config.pad_token_id]],
+    )
+    settings = DecodingConfig(beam_size=1, max_length=LENGTH)
+    translated = Translator.from_directory(out, threads=1).translate(texts, settings)
+    rows = source.vocabularies[1].rows
+    said = [[rows[piece] for piece in each.pieces] for each in translated]
+    assert said == [_until_end(row[1:].tolist(), model) for row in generated]
+
+
+def test_a_registered_version_and_a_second_hop_have_the_tag(write: Write, tmp_path: Path) -> None:
+    from wd.registry.model import TranslationModel
+
+    write(tags=TAGS)
+    _, out, _ = imported(tmp_path, "zho_Hans")
+    hop = source_of(out)
+    (tmp_path / "hop").mkdir()
+    import_model(hop, tmp_path / "hop")
+    assert hop.is_joint
+    tokenizer, version = Tokenizer.load(tmp_path / "hop"), TranslationModel()
+    version.source = spm.SentencePieceProcessor(model_file=str(tmp_path / "hop" / "source.model"))
+    ids = tokenizer.encode_source(["Der Hund sieht."])[0]
+    assert version._pieces("Der Hund sieht.") == [tokenizer.source_pieces[each] for each in ids]
+    assert version._pieces("Der Hund sieht.")[0] == ">>zho_Hans<<"
+
+
+def test_which_language_is_asked_for_and_part_of_the_identity(write: Write, tmp_path: Path) -> None:
+    write()
+    folder = tmp_path / "marian"
+    with pytest.raises(ConfigError, match=r"one language only: leave out into \(deu\)"):
+        _ = source_of(folder, "deu").config
+    write(tags=TAGS)
+    with pytest.raises(
+        ConfigError, match=r"deu, fra, zho_Hans: say which, as in teacher\.into=deu"
+    ):
+        _ = source_of(folder).config
+    with pytest.raises(ConfigError, match=r"unknown target language zho_hant.*mean zho_Hans"):
+        _ = source_of(folder, "zho_hant").config
+    assert source_of(folder, "deu").identity != source_of(folder, "fra").identity
+    (tmp_path / "ours").mkdir()
+    import_model(source_of(folder, "deu"), tmp_path / "ours")
+    with pytest.raises(ConfigError, match="a model directory is into one language only"):
+        source_of(tmp_path / "ours", "deu")

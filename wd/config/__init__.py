@@ -18,7 +18,7 @@ from wd.config.decoding import (
     Quantization,
 )
 from wd.config.generation import GeneratorConfig, GroupingConfig, InitialisationConfig
-from wd.config.load import load_recipe, overridden, parsed_overrides, validated
+from wd.config.load import Wanted, load_recipe, overridden, parsed_overrides, validated
 from wd.config.recipe import Method, Recipe, TeacherConfig
 from wd.config.running import (
     CHALLENGER,
@@ -86,6 +86,7 @@ __all__ = [
     "TokenizerConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "Wanted",
     "broken_limits",
     "load_recipe",
     "overridden",

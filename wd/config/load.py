@@ -1,6 +1,8 @@
 """YAML and `key=value` overrides in, a frozen `Recipe` out; errors name the key and the rule."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -21,10 +23,23 @@ _SCALARS = {
     **dict.fromkeys(("int_type", "float_type", "bool_type"), ""),
     "string_type": ": YAML reads no, on, numbers and dates as such; quote it",
 }
-Brought = Callable[[str, str], dict[str, Any]]
-"""From a `teacher.from` and the root to what comes with that model: key -> section."""
+Brought = Callable[["Wanted"], dict[str, Any]]
+"""From what a recipe says of its teacher to what comes with that model: key -> section."""
 _TOLD = 20
 """So many mistakes are told at once."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A teacher that a recipe brings along, and where its names are looked up."""
+
+    source: str
+    """The recipe's `teacher.from`."""
+    into: str | None = None
+    """Its `teacher.into`."""
+    root: str = Recipe.model_fields["root"].default
+    tracking: str | None = None
+    """Its `tracking.uri`."""
 
 
 def load_recipe(
@@ -57,13 +72,24 @@ def _brought_along(
     tree: Mapping[str, Any], changes: Mapping[str, Any], brought: Brought | None
 ) -> dict[str, Any]:
     """Return the sections that a `teacher.from` brings along; they replace the recipe's own."""
-    teacher = tree.get("teacher")
-    given = teacher.get("from") if isinstance(teacher, dict) else None
-    source = changes.get("teacher.from", given)
-    root = changes.get("root", tree.get("root", Recipe.model_fields["root"].default))
-    if brought is None or not isinstance(source, str) or not isinstance(root, str):
+    if brought is None:
         return {}
-    return brought(source, root)
+    asked = deepcopy(dict(tree))
+    for key, value in changes.items():
+        _put(asked, key, value)
+    keys = {"source": "teacher.from", "into": "teacher.into", "tracking": "tracking.uri"}
+    told = {name: _at(asked, key) for name, key in (keys | {"root": "root"}).items()}
+    given = {name: value for name, value in told.items() if value is not None}
+    if "source" not in given or not all(isinstance(value, str) for value in given.values()):
+        return {}
+    return brought(Wanted(**given))
+
+
+def _at(tree: Any, key: str) -> Any:
+    """Return what a tree has at a dotted key, or None."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
 
 
 def parsed_overrides(overrides: Iterable[str]) -> dict[str, Any]:

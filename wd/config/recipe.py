@@ -36,6 +36,9 @@ class TeacherConfig(Config):
     name such as `student/NAME-HASH`, or `models:/NAME@ALIAS`. It brings its shape and its
     tokenizer; what the recipe says of those, and of the teacher's training, is not read. Its
     artifact is identified by its bytes, not by where it lies."""
+    into: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Which of its target languages a `from` of several translates into, as its tags name them:
+    `deu` for >>deu<<. The tag then stands before every source, for teacher and students alike."""
     shape: ModelShape = ModelShape()
     training: TeacherTrainingConfig = TeacherTrainingConfig()
 

@@ -10,7 +10,7 @@ import sentencepiece as spm
 
 from wd.config import BYTE_PIECES
 from wd.data.filters import cleaned
-from wd.data.schema import EOS, UNK
+from wd.data.schema import BOS, EOS, UNK
 from wd.errors import ArtifactError
 
 SOURCE_MODEL, TARGET_MODEL = "source.model", "target.model"
@@ -20,7 +20,11 @@ SentencePiece cuts text into them. Only what another project has trained has suc
 
 
 class Tokenizer:
-    """The two sides' SentencePiece models; one and the same where they are joint."""
+    """The two sides' SentencePiece models; one and the same where they are joint.
+
+    A source model that calls another piece than `<s>` the beginning of a sentence has it before
+    every source: so a teacher from elsewhere is told into which of its languages it translates.
+    """
 
     def __init__(self, source: bytes, target: bytes, threads: int = 1) -> None:
         self._source = _Side(source, threads)
@@ -44,8 +48,10 @@ class Tokenizer:
             raise ArtifactError(f"{folder}: its tokenizer models are damaged") from None
 
     def encode_source(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return each line's piece ids, EOS appended."""
-        return self._source.encode(lines)
+        """Return each line's piece ids: the tag, if there is one, the line's own, and EOS."""
+        encoded = self._source.encode(lines)
+        tag = self._source.tag
+        return encoded if tag is None else [[tag, *ids] for ids in encoded]
 
     def encode_target(self, lines: Sequence[str]) -> list[list[int]]:
         """Return each line's piece ids, EOS appended."""
@@ -80,6 +86,12 @@ class Tokenizer:
         return kept
 
     @property
+    def tag(self) -> str | None:
+        """The piece that every source begins with, if there is one."""
+        tag = self._source.tag
+        return None if tag is None else self.source_pieces[tag]
+
+    @property
     def source_vocabulary(self) -> int:
         """Number of source pieces."""
         return self._source.size
@@ -109,6 +121,12 @@ class _Side:
         end = self.model.piece_to_id(UNLISTED)
         self._lists_some = self.model.is_unused(end)
         self.size: int = end if self._lists_some else self.model.get_piece_size()
+
+    @property
+    def tag(self) -> int | None:
+        """The piece that every source begins with."""
+        begin: int = self.model.bos_id()
+        return None if begin == BOS else begin
 
     @property
     def pieces(self) -> list[str]:

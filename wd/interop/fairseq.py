@@ -25,6 +25,12 @@ _CONVERT = (
     "save it again, with torch.save, as {'args': vars(checkpoint['args']), 'model': "
     "checkpoint['model']} (of newer versions: vars or a dict of checkpoint['cfg']['model'])"
 )
+_CODES = (
+    "A model whose words were split by codes of subword-nmt or fastBPE cannot be imported: it "
+    "reads text that Moses' tokenizer took apart, which nothing here does or undoes. Train a "
+    "teacher on SentencePiece's pieces, or let this one translate your sources with its own tools "
+    "and give the translations, as plain text, for a corpus"
+)
 _Off = Literal[False] | None
 
 
@@ -156,10 +162,7 @@ class Fairseq(Source):
     def sentencepiece(self) -> tuple[Path, Path]:
         """The model files of both sides, perhaps one and the same."""
         if not list(self.place.glob("*.model")):
-            raise ConfigError(
-                f"{self.place}: no SentencePiece model (*.model). Text that was cut into pieces by "
-                "the codes of subword-nmt cannot be cut here: such a model cannot be imported"
-            )
+            raise ConfigError(f"{self.place}: no SentencePiece model (*.model). {_CODES}")
         return self._by_language("SentencePiece model", "*.model")
 
     def _by_language(self, what: str, pattern: str) -> tuple[Path, Path]:

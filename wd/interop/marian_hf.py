@@ -1,5 +1,6 @@
 """A MarianMT model of Hugging Face's: what its configuration and its vocabularies say."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,13 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from wd.config import ModelConfig, validated
 from wd.errors import ArtifactError, ConfigError
 from wd.files import parse_json, read_small
+from wd.interop.shard_index import ShardIndex
 from wd.interop.source import Source
-from wd.interop.vocabulary import Vocabulary, id_of, in_order_of_ids
+from wd.interop.vocabulary import Vocabulary, chosen_tag, id_of, in_order_of_ids
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 SOURCE_SPM, TARGET_SPM = "source.spm", "target.spm"
 VOCABULARY, TARGET_VOCABULARY = "vocab.json", "target_vocab.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 """The first that is there counts."""
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "silu": "silu", "swish": "silu"}
 _MOST_BYTES = 100_000_000
@@ -71,6 +78,7 @@ class MarianHf(Source):
     """A folder that `MarianMTModel` and `MarianTokenizer` of transformers load."""
 
     kind = "Hugging Face MarianMT"
+    has_tags = True
 
     @cached_property
     def settings(self) -> MarianConfig:
@@ -105,15 +113,16 @@ class MarianHf(Source):
 
     @cached_property
     def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
-        """The source's and the target's; one and the same where they are joint."""
+        """The source's and the target's; the same, its tag apart, where they are joint."""
         path = self.place / VOCABULARY
         listed = in_order_of_ids(_json(path), path)
+        tag = chosen_tag(listed, self.into, path)
         if not self._is_separate:
             one = self._with_settings_ids(listed, path)
-            return one, one
+            return replace(one, tag=tag), one
         pad = listed.index("<pad>") if "<pad>" in listed else None
         eos, unk = id_of("</s>", listed, path), id_of("<unk>", listed, path)
-        source = Vocabulary(listed, unk=unk, eos=eos, start=pad, pad=pad)
+        source = Vocabulary(listed, unk=unk, eos=eos, start=pad, pad=pad, tag=tag)
         path = self.place / TARGET_VOCABULARY
         return source, self._with_settings_ids(in_order_of_ids(_json(path), path), path)
 
@@ -145,7 +154,7 @@ class MarianHf(Source):
         for name in WEIGHTS:
             if (self.place / name).is_file():
                 return self.place / name
-        raise ArtifactError(f"{self.place}: no weights: it has neither {' nor '.join(WEIGHTS)}")
+        raise ArtifactError(f"{self.place}: no weights: it has none of {', '.join(WEIGHTS)}")
 
     @property
     def files(self) -> dict[str, Path]:
@@ -153,10 +162,13 @@ class MarianHf(Source):
         names = [CONFIG, SOURCE_SPM, TARGET_SPM, VOCABULARY]
         names += [TARGET_VOCABULARY] if self._is_separate else []
         names += [TOKENIZER_CONFIG] if (self.place / TOKENIZER_CONFIG).is_file() else []
-        for name in names:
-            if not (self.place / name).is_file():
-                raise ArtifactError(f"{self.place}: not a whole {self.kind} model: no {name}")
-        return {path.name: path for path in (*(self.place / name for name in names), self.weights)}
+        paths = [self.place / name for name in names] + [self.weights]
+        if self.weights.suffix == ".json":
+            paths += ShardIndex.read(self.weights).files
+        for path in paths:
+            if not path.is_file():
+                raise ArtifactError(f"{self.place}: not a whole {self.kind} model: no {path.name}")
+        return {path.name: path for path in paths}
 
 
 def _json(path: Path) -> dict[str, Any]:

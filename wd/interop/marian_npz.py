@@ -1,6 +1,7 @@
 """A Transformer of Marian's: its .npz file, and its vocabularies."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from wd.config import ModelConfig, validated
 from wd.errors import ArtifactError, ConfigError
 from wd.interop.source import Source
-from wd.interop.vocabulary import Vocabulary, id_of, in_order_of_ids
+from wd.interop.vocabulary import Vocabulary, chosen_tag, id_of, in_order_of_ids
 
 SETTINGS = "special:model.yml"
 _SIDES = ("source.spm", "target.spm")
@@ -83,6 +84,7 @@ class MarianNpz(Source):
     """
 
     kind = "Marian"
+    has_tags = True
 
     @property
     def weights(self) -> Path:
@@ -145,20 +147,21 @@ class MarianNpz(Source):
 
     @cached_property
     def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
-        """The source's and the target's; one and the same where they are joint."""
+        """The source's and the target's; the same, its tag apart, where they are joint."""
         if listed := self._listed:
             one = _vocabulary(_from_yaml(listed), listed)
-            return one, one
+            return replace(one, tag=chosen_tag(one.listed, self.into, listed)), one
         source, target = (
             _vocabulary(_from_sentencepiece(path), path) for path in self.sentencepiece
         )
-        return source, target
+        tag = chosen_tag(source.listed, self.into, self.sentencepiece[0])
+        return replace(source, tag=tag), target
 
     @property
     def is_joint(self) -> bool:
         """See `Source.is_joint`."""
         source, target = self.vocabularies
-        return source == target
+        return source.listed == target.listed
 
     @property
     def _listed(self) -> Path | None:

@@ -16,16 +16,26 @@ _BY_WEIGHTS: dict[str, type[Source]] = {"*.pt": Fairseq, "*.npz": MarianNpz}
 """What is known by its weights, since it has no `config.json`."""
 
 
-def source_of(place: Path) -> Source:
+def source_of(place: Path, into: str | None = None) -> Source:
     """Return what lies in a place; its weights are not read yet.
 
-    Raises ConfigError, which says what can be imported, if it is nothing of that.
+    `into` is the target language of a model that has several. Raises ConfigError, which says what
+    can be imported, if it is nothing of that.
     """
+    kind = _kind_of(place)
+    if into is not None and not kind.has_tags:
+        raise ConfigError(
+            f"{place}: a {kind.kind} is into one language only: leave out into ({into})"
+        )
+    return kind(place, into)
+
+
+def _kind_of(place: Path) -> type[Source]:
     config = place / "config.json"
     if not config.exists():
         for pattern, kind in _BY_WEIGHTS.items():
             if any(place.glob(pattern)):
-                return kind(place)
+                return kind
         raise ConfigError(f"{place}: no model that can be imported, which is {KINDS}")
     try:
         tree = parse_json(read_small(config, _MOST_BYTES))
@@ -33,9 +43,9 @@ def source_of(place: Path) -> Source:
         raise ArtifactError(f"{config}: damaged: {error}") from None
     architecture = tree.get("model_type") if isinstance(tree, dict) else None
     if architecture is None:
-        return ModelDirectory(place)
+        return ModelDirectory
     if architecture != "marian":
         raise ConfigError(
             f"{config}: a model of type {architecture} cannot be imported; what can be is {KINDS}"
         )
-    return MarianHf(place)
+    return MarianHf

@@ -16,9 +16,13 @@ class Source(ABC):
 
     kind: str
     """What a user calls it."""
+    has_tags = False
+    """Whether there are models of this kind whose source begins with the target language's tag."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, into: str | None = None) -> None:
         self.place = place
+        self.into = into
+        """The target language, of a model that has several."""
 
     @property
     @abstractmethod
@@ -43,7 +47,8 @@ class Source(ABC):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What an import is a function of: the source's kind and its bytes."""
+        """What an import is a function of: the source's kind, its bytes, and which language."""
         files = self.files
-        sums = digests(files.values())
-        return {"imported": self.kind, "sha256": dict(zip(files, sums, strict=True))}
+        sums = dict(zip(files, digests(files.values()), strict=True))
+        into = {} if self.into is None else {"into": self.into}
+        return {"imported": self.kind, "sha256": sums, **into}

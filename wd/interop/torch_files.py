@@ -8,11 +8,18 @@ import torch
 from torch import Tensor
 
 from wd.errors import ArtifactError
+from wd.interop.shard_index import ShardIndex
 from wd.model.directory import load_weights
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the named tensors of a file; raises ArtifactError as `plain_data` does."""
+    """Return the named tensors of a file, or of all that an index names.
+
+    Raises ArtifactError as `plain_data` does, and for an index that its files do not bear out.
+    """
+    if path.suffix == ".json":
+        index = ShardIndex.read(path)
+        return index.joined({part: state_dict(part) for part in index.files})
     if path.suffix == ".safetensors":
         return load_weights(path)
     loaded = plain_data(path, instead="save its state dict as safetensors")

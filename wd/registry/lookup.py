@@ -201,13 +201,14 @@ def registered_artifacts(uri: str) -> set[str]:
         return models.artifacts()
 
 
-def resolve(uri: str, root: str = "artifacts") -> Path:
+def resolve(uri: str, root: str = "artifacts", registry: str | None = None) -> Path:
     """Return the local model directory of `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
-    Raises RegistryError if there is no registry at `registry_address`, or no such model.
+    Raises RegistryError if there is no registry at that address, by default `registry_address`, or
+    no such model.
     """
     _asked(uri)
-    return Lookup.existing(registry_address(root)).resolve(uri)
+    return Lookup.existing(registry or registry_address(root)).resolve(uri)
 
 
 def registered_settings(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import sentencepiece
 
 MOST_PIECES = 1024
 """Of a source; what is longer is cut."""
-_UNK, _EOS = 1, 3
+_UNK, _BOS, _EOS = 1, 2, 3
 _BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 _NO_INK = {"Cc", "Cf", "Zl", "Zp", "Zs"}
 _BLANKS = {*"\u034f\u115f\u1160\u2800\u3164\uffa0", *map(chr, range(0xFE00, 0xFE10))}
@@ -71,9 +71,11 @@ class TranslationModel(mlflow.pyfunc.PythonModel):
 
         By their spelling: a teacher from elsewhere may list what its SentencePiece does not know.
         """
-        spelt = self.source.encode(line, out_type=str)[: MOST_PIECES - 1]
-        ids = [each if each > _EOS else _UNK for each in map(self.source.piece_to_id, spelt)]
-        return [self.source.id_to_piece(piece) for piece in [*ids, _EOS]]
+        begin = self.source.bos_id()  # a teacher's target language, where it had several
+        ids = [] if begin == _BOS else [begin]
+        spelt = map(self.source.piece_to_id, self.source.encode(line, out_type=str))
+        ids += [each if each > _EOS else _UNK for each in spelt]
+        return [self.source.id_to_piece(piece) for piece in [*ids[: MOST_PIECES - 1], _EOS]]
 
     def _text(self, pieces: list[str]) -> str:
         """Return the text; byte pieces that spell no character, or a control one, are left out."""
