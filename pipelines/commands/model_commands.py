@@ -198,13 +198,27 @@ def export(
         str, typer.Option("--format", help="ctranslate2, or hf: a MarianMTModel of transformers.")
     ] = "ctranslate2",
     quantization: Quantized = "float32",
+    check: Annotated[
+        bool, typer.Option(help="Compare it with the model before it is there.")
+    ] = True,
+    as_json: AsJson = False,
     root: Root = "artifacts",
 ) -> None:
-    """Write a model in another program's format, tokenizer included."""
+    """Write a model in another program's format, tokenizer included.
+
+    It is checked: in float32 it says what the model says in torch, in fewer bits at most 0.2 BLEU
+    are lost on the test set of the corpus that the model was made from. The figures are in its
+    manifest.
+    """
     from pipelines.tools import export as exporting
 
-    exporting.export(model, out, format=form, quantization=quantization, root=root)
+    found = exporting.export(
+        model, out, format=form, quantization=quantization, root=root, check=check
+    )
+    if as_json:
+        return print_json(found)
     print(out)
+    print(exporting.told(found))
 
 
 @app.command(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
+from pipelines.tools.export import EXPORT
 from pipelines.tools.model_folder import model_folder
 from wd.artifacts import Store, place_at
 from wd.errors import ArtifactError
@@ -42,7 +43,7 @@ def inspect(folder: Path, store: Store | None = None) -> dict[str, Any]:
     description: dict[str, Any] = {"path": str(folder.absolute())}
     if is_artifact:
         description |= _artifact(folder, store or Store(str(folder.absolute().parent.parent)))
-    if is_model:
+    if is_model and description.get("stage") != EXPORT:
         description |= _model(folder)
     return description
 

@@ -4,11 +4,12 @@ Training changes what is said and not how long a step takes, so a shape has its 
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from statistics import median
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
 from wd.config import Config, DecodingConfig, ModelConfig
 from wd.data.schema import BOS, EOS, PAD, UNK
@@ -17,7 +18,7 @@ from wd.model.transformer import Transformer
 
 _SENTENCES = 64
 """Decoded together."""
-_LENGTH = 24
+LENGTH = 24
 """Pieces of every source and of every translation."""
 _REPEATS = 5
 
@@ -40,7 +41,7 @@ def shape_speeds(
     `settings` gives the beam and the quantization; `device` is cpu, cuda or auto. All the process's
     CPUs are used. Raises ConfigError for a device or quantization that this machine does not have.
     """
-    decoders = {name: _decoder(model, settings, device) for name, model in models.items()}
+    decoders = {name: untrained(model, settings, device=device) for name, model in models.items()}
     together: dict[str, list[float]] = {name: [] for name in models}
     alone: dict[str, list[float]] = {name: [] for name in models}
     for repeat in range(_REPEATS + 1):
@@ -59,29 +60,40 @@ def shape_speeds(
     }
 
 
-def _decoder(config: ModelConfig, settings: DecodingConfig, device: str) -> Callable[[int], float]:
-    """Return a function from a number of sentences to the seconds that decoding them takes."""
+def untrained_state(config: ModelConfig) -> dict[str, Tensor]:
+    """Return the same random weights at every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        state = Transformer(config).state_dict()
+        return Transformer(config).state_dict()
+
+
+def untrained(
+    config: ModelConfig, settings: DecodingConfig, *, device: str = "cpu", threads: int = 0
+) -> Callable[[int], float]:
+    """Return a function from a number of sentences to the seconds that decoding them takes.
+
+    There are up to 64 sentences; `threads` share them evenly, 0: all the process's CPUs.
+    """
     engine = loaded_engine(
         config,
-        state,
-        source_pieces=_pieces(config.source_vocabulary),
-        target_pieces=_pieces(config.target_vocabulary),
+        untrained_state(config),
+        source_pieces=numbered_pieces(config.source_vocabulary),
+        target_pieces=numbered_pieces(config.target_vocabulary),
         quantization=settings.quantization,
         device=device,
+        threads=threads,
     )
-    threads = decoding_threads(engine.device, 0)
-    sources = _sources(config.source_vocabulary)
+    threads = decoding_threads(engine.device, threads)
+    pieces = numbered_pieces(config.source_vocabulary)
+    sources = [[pieces[each] for each in row] for row in random_sources(config.source_vocabulary)]
 
     def decode(count: int) -> float:
         started = perf_counter()
         engine.translate_batch(
             sources[:count],
             beam_size=settings.beam_size,
-            min_decoding_length=_LENGTH,
-            max_decoding_length=_LENGTH,
+            min_decoding_length=LENGTH,
+            max_decoding_length=LENGTH,
             max_batch_size=-(-count // threads),
         )
         return perf_counter() - started
@@ -89,15 +101,15 @@ def _decoder(config: ModelConfig, settings: DecodingConfig, device: str) -> Call
     return decode
 
 
-def _pieces(size: int) -> list[str]:
+def numbered_pieces(size: int) -> list[str]:
+    """Return a vocabulary that stands for any of this size."""
     special = {PAD: "<pad>", UNK: "<unk>", BOS: "<s>", EOS: "</s>"}
     return [special.get(number, f"piece{number}") for number in range(size)]
 
 
-def _sources(size: int) -> Sequence[list[str]]:
-    pieces, draw = _pieces(size), random.Random(0)
-    least = min(4, size - 1)
+def random_sources(size: int) -> list[list[int]]:
+    """Return sentences of a vocabulary of this size: `LENGTH` ids each, EOS last."""
+    draw, least = random.Random(0), min(4, size - 1)
     return [
-        [*(pieces[draw.randrange(least, size)] for _ in range(_LENGTH - 1)), pieces[EOS]]
-        for _ in range(_SENTENCES)
+        [*(draw.randrange(least, size) for _ in range(LENGTH - 1)), EOS] for _ in range(_SENTENCES)
     ]

@@ -43,21 +43,26 @@ def export_marian_hf(model: Path, out: Path) -> None:
     `out` appears whole or not at all. Raises ConfigError for a shape that MarianMTModel has not,
     ArtifactError if `model` is not a whole model directory or `out` exists already.
     """
+    with new_folder(out) as folder:
+        fill_marian_hf(model, folder)
+
+
+def fill_marian_hf(model: Path, folder: Path) -> None:
+    """Write into an empty folder what `export_marian_hf` makes."""
     config, state = load_model(model)
     _check_shape(config, model)
     tokenizer = Tokenizer.load(model)
     joint = tokenizer.source_pieces == tokenizer.target_pieces
-    with new_folder(out) as folder:
-        save_weights(folder / WEIGHTS[0], _weights(config, state))
-        _write(folder / CONFIG, _config(config))
-        _write(folder / "generation_config.json", _generation())
-        _write(folder / VOCABULARY, _ids(tokenizer.source_pieces))
-        if not joint:
-            _write(folder / TARGET_VOCABULARY, _ids(tokenizer.target_pieces))
-        described = {"tokenizer_class": "MarianTokenizer", "separate_vocabs": not joint}
-        _write(folder / TOKENIZER_CONFIG, described | {"model_max_length": MAX_POSITIONS})
-        shutil.copyfile(model / SOURCE_MODEL, folder / SOURCE_SPM)
-        shutil.copyfile(model / TARGET_MODEL, folder / TARGET_SPM)
+    save_weights(folder / WEIGHTS[0], _weights(config, state))
+    _write(folder / CONFIG, _config(config))
+    _write(folder / "generation_config.json", _generation())
+    _write(folder / VOCABULARY, _ids(tokenizer.source_pieces))
+    if not joint:
+        _write(folder / TARGET_VOCABULARY, _ids(tokenizer.target_pieces))
+    described = {"tokenizer_class": "MarianTokenizer", "separate_vocabs": not joint}
+    _write(folder / TOKENIZER_CONFIG, described | {"model_max_length": MAX_POSITIONS})
+    shutil.copyfile(model / SOURCE_MODEL, folder / SOURCE_SPM)
+    shutil.copyfile(model / TARGET_MODEL, folder / TARGET_SPM)
 
 
 def _check_shape(config: ModelConfig, model: Path) -> None:

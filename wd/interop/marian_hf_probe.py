@@ -10,36 +10,39 @@ from torch import Tensor
 
 from wd.data.schema import BOS, EOS, PAD
 from wd.interop.marian_hf import MarianHf
+from wd.interop.random_pieces import SENTENCES, drawn, padded
 from wd.interop.vocabulary import Vocabulary
 from wd.model.directory import load_transformer
-
-_SENTENCES, _PIECES = 8, 24
-"""Of the probe: as many random pieces on either side, some sentences shorter."""
 
 
 def difference(source: MarianHf, made: Path) -> float | None:
     """Return the largest difference of logits; None if transformers is not installed."""
     if find_spec("transformers") is None:
         return None
+    theirs = in_transformers(source)
+    ours = load_transformer(made)
+    from_, to = source.vocabularies
+    draw = random.Random(1)
+    sources = [drawn(draw, len(from_.rows)) for _ in range(SENTENCES)]
+    targets = [drawn(draw, len(to.rows)) for _ in range(SENTENCES)]
+    with torch.inference_mode():
+        logits = ours(padded(sources), padded([[BOS, *row[:-1]] for row in targets]))
+        goal = _their_logits(theirs, source, sources, targets)
+    inside = padded(targets) != PAD
+    said = torch.tensor(to.rows[EOS + 1 :])
+    gap = logits[..., EOS + 1 :] - goal[..., said]
+    return float(gap[inside].abs().max())
+
+
+def in_transformers(source: MarianHf) -> Any:
+    """Return the source's model as transformers loads it, in evaluation mode."""
     from transformers import MarianMTModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    theirs = MarianMTModel.from_pretrained(
+    return MarianMTModel.from_pretrained(
         source.place, local_files_only=True, torch_dtype=torch.float32
-    )
-    ours = load_transformer(made)
-    from_, to = source.vocabularies
-    draw = random.Random(1)
-    sources = [_drawn(draw, len(from_.rows)) for _ in range(_SENTENCES)]
-    targets = [_drawn(draw, len(to.rows)) for _ in range(_SENTENCES)]
-    with torch.inference_mode():
-        logits = ours(_padded(sources), _padded([[BOS, *row[:-1]] for row in targets]))
-        goal = _their_logits(theirs.eval(), source, sources, targets)
-    inside = _padded(targets) != PAD
-    said = torch.tensor(to.rows[EOS + 1 :])
-    gap = logits[..., EOS + 1 :] - goal[..., said]
-    return float(gap[inside].abs().max())
+    ).eval()
 
 
 def _their_logits(
@@ -53,9 +56,9 @@ def _their_logits(
     ]
     pad = source.settings.pad_token_id
     logits: Tensor = model(
-        input_ids=_padded(ids, pad),
-        attention_mask=(_padded(sources) != PAD).long(),
-        decoder_input_ids=_padded(shifted, pad),
+        input_ids=padded(ids, pad),
+        attention_mask=(padded(sources) != PAD).long(),
+        decoder_input_ids=padded(shifted, pad),
     ).logits
     return logits
 
@@ -64,14 +67,3 @@ def _foreign(piece: int, vocabulary: Vocabulary) -> int:
     row = vocabulary.rows[piece]
     assert row is not None
     return row
-
-
-def _drawn(draw: random.Random, pieces: int) -> list[int]:
-    """Return a random sentence in our ids, EOS at its end."""
-    length = draw.randrange(_PIECES // 4, _PIECES)
-    return [*(draw.randrange(EOS + 1, pieces) for _ in range(length)), EOS]
-
-
-def _padded(rows: list[list[int]], pad: int = PAD) -> Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
