@@ -80,9 +80,9 @@ def regrets(
     goal = padded(said)
     with torch.inference_mode():
         logits = model(padded(sources), padded([[BOS, *row[:-1]] for row in said]))
-    logits[:, 0, EOS] = -torch.inf  # a translation has at least one piece
-    scores = logits.float().log_softmax(-1)
-    gap = scores.max(-1).values - scores.gather(-1, goal[..., None])[..., 0]
+        logits[:, 0, EOS] = -torch.inf  # a translation has at least one piece
+        scores = logits.log_softmax(-1)
+        gap = scores.max(-1).values - scores.gather(-1, goal[..., None])[..., 0]
     return [row[: len(pieces)].tolist() for row, pieces in zip(gap, said, strict=True)]
 
 
