@@ -127,6 +127,7 @@ LEFT_OUT = {
     "corpus.packages",
     # A model that is there must come along: tests/pipelines/stages/test_imported.py
     "teacher.from",
+    "teacher.into",
 }
 
 
