@@ -146,6 +146,10 @@ class Translator:
                 hypotheses[index] = hypothesis
         return hypotheses
 
+    def count_pieces(self, line: str) -> int:
+        """Return how many pieces a source has, its end marker among them."""
+        return len(self._tokenizer.encode_source([line])[0])
+
     def _chunks(self, lines: Sequence[str], full: Sequence[int]) -> list[Sequence[int]]:
         """Return the lines, by their indices, that are decoded at one call each: on a CPU all."""
         if self.chunk_lines is None or len(full) <= self.chunk_lines:
