@@ -75,7 +75,7 @@ def asked(address: str, body: Any = None) -> tuple[int, Any]:
     """Return the status and the JSON of an answer; a body is posted."""
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, data), timeout=60) as answer:
+        with urllib.request.urlopen(urllib.request.Request(address, data), timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
