@@ -24,6 +24,7 @@ LAYERS = (
     ("wd.training", "wd.evaluation", "wd.interop"),
     ("wd.registry",),
     ("wd.distributed",),
+    ("wd.serving",),
     ("pipelines.context",),
     ("pipelines.stages", "pipelines.tools"),
     ("pipelines.studies",),
@@ -33,7 +34,7 @@ LAYERS = (
 """Rooms: nothing imports from a later layer, and rooms of one layer not from each other in turn."""
 
 DOORS = {
-    "ray": ("wd.distributed", "tune_spaces"),
+    "ray": ("wd.distributed", "wd.serving", "tune_spaces"),
     "mlflow": ("wd.tracking", "wd.registry"),
     # Reading with these runs what others wrote, or unpacks it anywhere.
     **dict.fromkeys(("pickle", "cloudpickle", "dill", "shelve", "marshal", "tarfile"), ()),

@@ -11,6 +11,7 @@ from pipelines.commands import (
     model_commands,
     recipe_commands,
     root_commands,
+    serving_commands,
     stage_commands,
     study_commands,
 )
@@ -29,6 +30,7 @@ for commands in (
     recipe_commands,
     study_commands,
     model_commands,
+    serving_commands,
     root_commands,
 ):
     app.add_typer(commands.app)

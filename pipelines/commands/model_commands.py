@@ -79,6 +79,7 @@ def inspect(
     epilog=examples(
         "echo 'Save the file.' | wd translate models:/quickstart-tiny@champion",
         "wd translate artifacts/student/NAME -i in.txt -o out.txt --beam 4 --quantization int8",
+        "tail -f log | wd translate student/NAME --split de",
     )
 )
 def translate(
@@ -87,6 +88,13 @@ def translate(
         Path | None, typer.Option("-i", "--input", help="Text, one sentence per line.")
     ] = None,
     target: Annotated[Path | None, typer.Option("-o", "--output", help="Translations.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGUAGE",
+            help="Lines are paragraphs, in this language: each sentence is translated on its own.",
+        ),
+    ] = None,
     beam: Annotated[
         int | None,
         typer.Option(
@@ -125,7 +133,10 @@ def translate(
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as fit.")] = 0,
     root: Root = "artifacts",
 ) -> None:
-    """Translate line for line, standard input to standard output."""
+    """Translate line for line, standard input to standard output, as the lines come.
+
+    Blank lines stay. What is too long for the model is translated in parts, and told.
+    """
     from pipelines.tools import translate as translating
 
     settings = {
@@ -140,6 +151,7 @@ def translate(
         source,
         target,
         asked={key: value for key, value in settings.items() if value is not None},
+        split=split,
         device=device,
         threads=threads,
         root=root,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wd.evaluation.compare import TestSet
     from wd.evaluation.report import Report
 
-VERSION = 5
+VERSION = 6
 
 
 @asked_once
@@ -64,11 +64,13 @@ def evaluation(run: Run) -> Artifact:
 
 def print_table(artifact: Artifact) -> None:
     """Print an evaluation's table on standard output, and where its page is."""
-    from wd.evaluation.report import read_report, table
+    from wd.evaluation.report import read_report, table, use_table
 
     console = Console(soft_wrap=True)
     report = read_report(artifact.path)
     console.print(table(report))
+    if in_use := use_table(report):
+        console.print(in_use)
     console.print(report.rows[0].quality.signatures, highlight=False)
     console.print(f"report: {artifact.path / 'report.html'}", highlight=False)
 

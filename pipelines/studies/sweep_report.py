@@ -141,7 +141,7 @@ def _scores(run: Run, systems: Mapping[str, Artifact]) -> "list[Score]":
             for name, made in systems.items()
         ],
         test_set(run.recipe, corpus(run)),
-        run.recipe.evaluation,
+        run.recipe.evaluation.model_copy(update={"use_sentences": 0}),
         title=f"{run.recipe.name}, the sweep's winner",
         origin=Origin.here(),
         baseline=list(systems)[-1] if len(systems) > 2 else "teacher",

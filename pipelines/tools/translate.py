@@ -1,22 +1,22 @@
 """Translate text line for line with any model of the project."""
 
+import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipelines.tools.incoming import groups
 from pipelines.tools.line_progress import Progress
 from pipelines.tools.model_folder import model_folder
-from wd.config import DecodingConfig, validated
+from wd.config import MAX_POSITIONS, DecodingConfig, validated
 from wd.errors import DataError
 from wd.files import whole
 
-CHUNK = 2048
-"""Lines that are sorted and decoded together; on a terminal each line is answered at once."""
+_LOG = logging.getLogger(__name__)
 
 
 def translate(
@@ -25,47 +25,65 @@ def translate(
     target: Path | None = None,
     *,
     asked: Mapping[str, Any] | None = None,
+    split: str | None = None,
     device: str = "auto",
     threads: int = 0,
     root: str = "artifacts",
 ) -> None:
     """Read UTF-8 lines from `source` (default: stdin), write one line each to `target` (stdout).
 
-    `asked` replaces decoding settings; the others are those that a registered model came with,
-    else the defaults. `target` appears when it is whole; a warning tells of translations that were
-    cut. Raises ArtifactError for a model that does not exist or is damaged, DataError for a source
-    that is missing or not UTF-8 and a target that cannot be.
+    Standard output has a line's translation soon after the line has come. `asked` replaces decoding
+    settings; the others are those that a registered model came with, else the defaults. With
+    `split`, the text's language, each sentence of a line is translated on its own. `target` appears
+    when it is whole; warnings tell of translations that were cut and of lines that were too long to
+    be translated at once. Raises ArtifactError for a model that does not exist or is damaged,
+    DataError for a source that is missing or not UTF-8 and a target that cannot be, ConfigError for
+    settings and a language that cannot be.
     """
     from wd.decoding.engine import Translator
-    from wd.decoding.faults import count_cut, warn_of_cuts
+    from wd.decoding.faults import warn_of_cuts
+    from wd.decoding.passages import language_of, translate_passages
 
     _check_target(target)
+    language = language_of(split) if split else None
     counts: Counter[str] = Counter()
     folder = model_folder(model, root)
     decoding = decoding_of(folder, asked or {})
     translator = Translator.from_directory(
-        folder,
-        quantization=decoding.quantization,
-        device=device,
-        threads=threads,
+        folder, quantization=decoding.quantization, device=device, threads=threads
     )
-
     progress = Progress("translate", source, target)
 
-    def translated(lines: list[str]) -> list[str]:
-        found = translator.translate(lines, decoding)
-        counts.update(lines=len(lines), cut=count_cut(found))
-        progress.done(counts["lines"])
-        return [hypothesis.text for hypothesis in found]
+    def translated(lines: list[str]) -> bytes:
+        found = translate_passages(translator, lines, decoding, language)
+        counts["lines"] += len(found)
+        counts["cut"] += sum(passage.is_cut for passage in found)
+        counts["long"] += sum(passage.is_long for passage in found)
+        return "".join(f"{passage.text}\n" for passage in found).encode()
 
     with progress, _reader(source) as reader, _writer(target) as writer:
         try:
-            _pump(reader, writer, translated, 1 if reader.isatty() else CHUNK)
+            for lines in groups(reader):
+                writer.write(translated(lines))
+                writer.flush()
+                progress.done(counts["lines"])
         except BrokenPipeError:
             # The reader of our output, say `head`, has enough; keep Python's exit quiet too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _tell_long(counts["long"], split)
     longest = decoding.max_length
     warn_of_cuts("translate", counts["cut"], counts["lines"], longest, "--max-length")
+
+
+def _tell_long(lines: int, split: str | None) -> None:
+    if lines:
+        advice = "" if split else "; --split LANGUAGE translates sentence by sentence"
+        _LOG.warning(
+            "translate: %d lines had more than %d pieces and were translated in parts%s",
+            lines,
+            MAX_POSITIONS,
+            advice,
+        )
 
 
 def decoding_of(folder: Path, asked: Mapping[str, Any]) -> DecodingConfig:
@@ -76,26 +94,6 @@ def decoding_of(folder: Path, asked: Mapping[str, Any]) -> DecodingConfig:
     from wd.registry import registered_settings
 
     return validated(DecodingConfig, registered_settings(folder) | dict(asked), "wd translate")
-
-
-def _pump(
-    reader: BinaryIO, writer: BinaryIO, translated: Callable[[list[str]], list[str]], chunk: int
-) -> None:
-    lines = _lines(reader)
-    for first in lines:
-        for text in translated([first, *islice(lines, chunk - 1)]):
-            writer.write(text.encode() + b"\n")
-        writer.flush()
-
-
-def _lines(reader: BinaryIO) -> Iterator[str]:
-    """Yield the lines without their ends; a lone carriage return ends none."""
-    for number, line in enumerate(reader, 1):
-        try:
-            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError as error:
-            name = getattr(reader, "name", "input")
-            raise DataError(f"{name}: line {number} is not UTF-8 (byte {error.start})") from None
 
 
 @contextmanager

@@ -96,3 +96,27 @@ def test_a_missing_model_is_refused(tmp_path: Path, test_set: TestSet) -> None:
     absent = [System("teacher", tmp_path / "absent", "", "last")]
     with pytest.raises(ArtifactError, match="absent"):
         compare(absent, test_set, SETTINGS, title="", baseline="teacher")
+
+
+def test_models_in_use_are_measured_as_they_would_be_used(
+    systems: list[System], test_set: TestSet
+) -> None:
+    settings = SETTINGS.model_copy(update={"use_sentences": 8})
+    report, _ = compare(systems, test_set, settings, title="", baseline="KD", threads=2)
+    for row in report.rows:
+        assert [use.quantization for use in row.in_use] == ["float32", "int8"]
+        exact, rounded = row.in_use
+        assert exact.bleu == row.quality.bleu
+        assert 3 < exact.megabytes / rounded.megabytes < 4
+        assert exact.megabytes == pytest.approx(4e-6 * row.parameters)
+        for use in row.in_use:
+            assert [pace.threads for pace in use.paces] == [1, 2]
+            for pace in use.paces:
+                assert 0 < pace.milliseconds_median <= pace.milliseconds_p95
+                assert pace.sentences_per_second > 0
+    # One thread: nothing is measured twice; none asked for: nothing at all.
+    report, _ = compare(systems, test_set, settings, title="", baseline="KD", threads=1)
+    assert {len(use.paces) for row in report.rows for use in row.in_use} == {1}
+    settings = SETTINGS.model_copy(update={"use_sentences": 0})
+    report, _ = compare(systems, test_set, settings, title="", baseline="KD", threads=1)
+    assert {row.in_use for row in report.rows} == {()}

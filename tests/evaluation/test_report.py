@@ -8,6 +8,7 @@ from rich.console import Console
 
 from wd.config import EvaluationConfig
 from wd.errors import ArtifactError
+from wd.evaluation.in_use import InUse, Pace
 from wd.evaluation.origin import Origin
 from wd.evaluation.quality import Quality
 from wd.evaluation.report import (
@@ -18,6 +19,7 @@ from wd.evaluation.report import (
     plots,
     read_report,
     table,
+    use_table,
     write_report,
 )
 from wd.evaluation.samples import Sample
@@ -162,3 +164,25 @@ def test_a_missing_or_damaged_report_is_refused(report: Report, tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ArtifactError, match="not a report"):
         read_report(tmp_path)
+
+
+def test_models_in_use_are_shown_where_they_were_measured(report: Report, tmp_path: Path) -> None:
+    assert use_table(report) is None
+    assert "in-use" not in page(report)
+    pace = {"milliseconds_median": 4.21, "milliseconds_p95": 9.87, "sentences_per_second": 321.5}
+    use = InUse(
+        quantization="int8",
+        megabytes=35.7,
+        bleu=25.99,
+        paces=(Pace(threads=1, **pace), Pace(threads=2, **pace)),
+    )
+    rows = tuple(row.model_copy(update={"in_use": (use,)}) for row in report.rows)
+    report = report.model_copy(update={"rows": rows})
+    write_report(report, tmp_path)
+    assert read_report(tmp_path) == report
+    shown = page(report)
+    told = io.StringIO()
+    Console(file=told, width=80).print(use_table(report))
+    for text in ("int8", "35.7", "25.99", "4.2", "9.9", "321.5"):
+        assert text in shown
+        assert text in told.getvalue()

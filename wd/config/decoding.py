@@ -59,3 +59,7 @@ class EvaluationConfig(DecodingConfig):
 
     speed_repeats: Annotated[int, Field(ge=1, le=1000)] = 3
     """Timed translations of the test set per model, taken in turn; the median counts."""
+    use_sentences: Annotated[int, Field(ge=0, le=100_000)] = 200
+    """So many lines of the test set tell how a model is in use: the time of one line alone (median
+    and 95th percentile) and lines per second by 32, with one thread and with all, in float32 and in
+    int8 (on a GPU float16 and int8_float16), with size and BLEU of each; 0: none of that."""

@@ -86,10 +86,12 @@ class Translator:
         quantization: ChosenQuantization = "auto",
         device: str = "cpu",
         threads: int = 0,
+        threads_per_batch: int = 1,
     ) -> Self:
         """Load a model directory.
 
-        `device` is cpu, cuda or auto; `threads` 0 takes every CPU that the process may use.
+        `device` is cpu, cuda or auto; `threads` 0 takes every CPU that the process may use; each
+        translates batches of its own, with `threads_per_batch` of them together.
         `quantization` auto is float32 on a CPU and float16 on a GPU. Raises ArtifactError for a
         folder that is no whole model, ConfigError for a device or a quantization that this
         machine does not have.
@@ -97,7 +99,13 @@ class Translator:
         config, state = load_model(folder)
         tokenizer = Tokenizer.load(folder)
         return cls.from_weights(
-            config, state, tokenizer, quantization=quantization, device=device, threads=threads
+            config,
+            state,
+            tokenizer,
+            quantization=quantization,
+            device=device,
+            threads=threads,
+            threads_per_batch=threads_per_batch,
         )
 
     @classmethod
@@ -110,6 +118,7 @@ class Translator:
         quantization: ChosenQuantization = "auto",
         device: str = "cpu",
         threads: int = 0,
+        threads_per_batch: int = 1,
     ) -> Self:
         """Load a model that is in memory, say in the middle of its training; it is copied."""
         engine = loaded_engine(
@@ -120,6 +129,7 @@ class Translator:
             quantization=quantization,
             device=device,
             threads=threads,
+            threads_per_batch=threads_per_batch,
         )
         return cls(config, engine, tokenizer, decoding_threads(engine.device, threads))
 
@@ -145,6 +155,10 @@ class Translator:
             for index, hypothesis in zip(chunk, translated, strict=True):
                 hypotheses[index] = hypothesis
         return hypotheses
+
+    def count_pieces(self, line: str) -> int:
+        """Return how many pieces a source has, its end marker among them."""
+        return len(self._tokenizer.encode_source([line])[0])
 
     def _chunks(self, lines: Sequence[str], full: Sequence[int]) -> list[Sequence[int]]:
         """Return the lines, by their indices, that are decoded at one call each: on a CPU all."""

@@ -26,11 +26,13 @@ def loaded_engine(
     quantization: ChosenQuantization,
     device: str,
     threads: int = 0,
+    threads_per_batch: int = 1,
 ) -> ctranslate2.Translator:
     """Return an engine that holds a copy of the weights.
 
-    `device` is cpu, cuda or auto; `threads` 0 takes every CPU that the process may use. Raises
-    ConfigError for a device or a quantization that this machine does not have, DeviceMemoryError.
+    `device` is cpu, cuda or auto; `threads` 0 takes every CPU that the process may use. Each
+    translates batches of its own, with `threads_per_batch` of them together. Raises ConfigError
+    for a device or a quantization that this machine does not have, DeviceMemoryError.
     """
     device = chosen_device(device)
     chosen = _checked_quantization(quantization, device)
@@ -46,14 +48,14 @@ def loaded_engine(
         # Loading sets OpenMP's number of threads, by which torch goes too, in the thread that
         # loads; training goes on in this one.
         with ThreadPoolExecutor(1, "loading") as aside:
-            # One batch per thread beats one batch over all threads: models here are small.
+            # One thread for a batch beats one batch over all threads: models here are small.
             loading = aside.submit(
                 ctranslate2.Translator,
                 folder,
                 device=device,
                 compute_type=chosen,
                 inter_threads=decoding_threads(device, threads),
-                intra_threads=1,
+                intra_threads=threads_per_batch,
             )
             with memory_explained(device):
                 return loading.result()

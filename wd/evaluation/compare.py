@@ -8,6 +8,7 @@ from wd.config import EvaluationConfig
 from wd.decoding.engine import Translator
 from wd.decoding.faults import count_cut
 from wd.evaluation.curves import Curve
+from wd.evaluation.in_use import InUse, in_use
 from wd.evaluation.origin import Origin
 from wd.evaluation.quality import check_aligned, score
 from wd.evaluation.report import Report, Row
@@ -73,6 +74,15 @@ def compare(
     texts = {name: [found.text for found in lines] for name, lines in hypotheses.items()}
     cuts = {name: count_cut(lines) for name, lines in hypotheses.items()}
     first = translators[systems[0].name]
+    uses = in_use(
+        {system.name: system.folder for system in systems},
+        test.sources,
+        test.references,
+        test.target_language,
+        config,
+        device=first.device,
+        threads=first.threads,
+    )
     sizes = {name: count_parameters(translator.config) for name, translator in translators.items()}
     report = Report(
         title=title,
@@ -85,7 +95,7 @@ def compare(
         origin=(origin or Origin.here()).on(described()),
         reference=systems[0].name,
         baseline=baseline,
-        rows=_rows(systems, test, texts, cuts, sizes, speeds, baseline),
+        rows=_rows(systems, test, texts, cuts, sizes, speeds, uses, baseline),
         samples=samples(test.sources, test.references, texts),
     )
     return report, texts
@@ -98,6 +108,7 @@ def _rows(
     cuts: Mapping[str, int],
     sizes: Mapping[str, int],
     speeds: Mapping[str, Speed],
+    uses: Mapping[str, tuple[InUse, ...]],
     baseline: str,
 ) -> tuple[Row, ...]:
     reference = systems[0].name
@@ -117,6 +128,7 @@ def _rows(
             if system.name == baseline
             else p_value(texts[system.name], texts[baseline], test.references, language),
             cut=cuts[system.name],
+            in_use=uses[system.name],
         )
         for system in systems
     )

@@ -8,6 +8,7 @@ from rich.table import Table
 from wd.config import Config
 from wd.evaluation.conditions import Conditions
 from wd.evaluation.curves import Curve
+from wd.evaluation.in_use import BATCH, InUse
 from wd.evaluation.page import render
 from wd.evaluation.plots import Line, Point, lines_svg, scatter_svg
 from wd.evaluation.quality import Quality
@@ -39,6 +40,8 @@ class Row(Config):
     """Translations that reached `max_length` before their end."""
     curve: Curve = ()
     """Of its training, both phases counted on."""
+    in_use: tuple[InUse, ...] = ()
+    """What it takes, by how its weights are held; empty where that was not asked for."""
 
 
 class Report(Conditions):
@@ -100,6 +103,69 @@ def table(report: Report) -> Table:
     return result
 
 
+def use_table(report: Report) -> Table | None:
+    """Return the terminal's second table, of the models in use; None where none was measured."""
+    rows = use_cells(report)
+    if not rows:
+        return None
+    result = Table(
+        title="in use", caption=use_caption(report), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for number, column in enumerate(use_columns(report)):
+        result.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def use_columns(report: Report) -> tuple[str, ...]:
+    """Return the heads of `use_cells`."""
+    paces = [pace for row in report.rows[:1] for use in row.in_use[:1] for pace in use.paces]
+    return (
+        "system",
+        "weights",
+        "MB",
+        "BLEU",
+        *(
+            f"{what}, {pace.threads} thr."
+            for pace in paces
+            for what in ("p50 ms", "p95 ms", "sent/s")
+        ),
+    )
+
+
+def use_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return a row's text for each system and way to hold its weights."""
+    return [
+        (
+            row.name,
+            use.quantization,
+            f"{use.megabytes:.1f}",
+            f"{use.bleu:.2f}",
+            *(
+                text
+                for pace in use.paces
+                for text in (
+                    f"{pace.milliseconds_median:.1f}",
+                    f"{pace.milliseconds_p95:.1f}",
+                    f"{pace.sentences_per_second:.1f}",
+                )
+            ),
+        )
+        for row in report.rows
+        for use in row.in_use
+    ]
+
+
+def use_caption(report: Report) -> str:
+    """Return what the figures of `use_cells` are."""
+    return (
+        f"p50 and p95: of one line alone, all threads working on it; sent/s: batches of {BATCH}, "
+        f"each with a thread of its own; {min(report.decoding.use_sentences, report.sentences):,} "
+        "of the test set's lines; MB: the weights"
+    )
+
+
 def plots(report: Report) -> str:
     """Return BLEU against parameters and against speed, as one SVG."""
     parameters = [Point(row.name, row.parameters / 1e6, row.quality.bleu) for row in report.rows]
@@ -129,6 +195,11 @@ def page(report: Report) -> str:
         caption=_caption(report),
         columns=COLUMNS,
         rows=[cells(row) for row in report.rows],
+        uses={
+            "columns": use_columns(report),
+            "rows": use_cells(report),
+            "caption": use_caption(report),
+        },
         plots=plots(report),
         curves=curves(report),
         origin=report.origin,

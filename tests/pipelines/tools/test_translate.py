@@ -16,7 +16,7 @@ from pipelines.tools.model_folder import model_folder as resolved
 from pipelines.tools.translate import translate
 from wd.artifacts import Identity, Metrics, Store
 from wd.config import DecodingConfig
-from wd.errors import ArtifactError, DataError
+from wd.errors import ArtifactError, ConfigError, DataError
 from wd.manifest import describe_files
 from wd.places import below
 
@@ -95,6 +95,95 @@ def test_whole_translations_are_not_told(
     translate(str(write_parrot("short", 20, endless=False)), source, tmp_path / "out", **SETTINGS)
 
 
+def test_output_appears_while_input_still_comes(model_folder: Path, sentences: list[str]) -> None:
+    command = [sys.executable, "-m", "pipelines", "translate", str(model_folder)]
+    options = ["--beam", "1", "--max-length", "10", "--device", "cpu"]
+    with subprocess.Popen(
+        [*command, *options], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        answers = []
+        for line in (*sentences[:2], "", sentences[2]):
+            process.stdin.write(f"{line}\n".encode())
+            process.stdin.flush()
+            answers.append(process.stdout.readline())
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert all(answer.endswith(b"\n") for answer in answers)
+    assert answers[2] == b"\n"
+
+
+def test_lines_of_any_kind_are_as_many_lines_out(
+    model_folder: Path, tmp_path: Path, sentences: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    count = write_mixed(source, 3000, sentences)
+    translate(str(model_folder), source, target, **SETTINGS)
+    asked, made = (path.read_bytes().split(b"\n") for path in (source, target))
+    assert len(made) == len(asked) == 3001
+    assert [line == b"" for line in made] == [line == b"" for line in asked]
+    for line in (sentences[0], sentences[1]):
+        answers = {made[at] for at, one in enumerate(asked) if one == line.encode()}
+        assert len(answers) == 1, "an answer is not at its question's place"
+    assert f"{count} lines had more than 1024 pieces and were translated in parts" in caplog.text
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_lines_take_no_more_memory_than_a_thousand(
+    model_folder: Path, tmp_path: Path, sentences: list[str]
+) -> None:
+    peaks = []
+    for lines in (5_000, 100_000):
+        source, target = tmp_path / "in", tmp_path / "out"
+        write_mixed(source, lines, sentences)
+        arguments = ["--beam", "1", "--max-length", "10", "--device", "cpu", "--threads", "1"]
+        code = (
+            "import resource; from pipelines.commands.cli import app;"
+            f"app(['translate', {str(model_folder)!r}, '-i', {str(source)!r}, '-o', "
+            f"{str(target)!r}, *{arguments!r}], standalone_mode=False);"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, timeout=500
+        )
+        peaks.append(int(done.stdout) / 1024)
+        assert target.read_bytes().count(b"\n") == lines
+    assert peaks[1] < peaks[0] + 64, f"MB: {peaks}"
+
+
+def write_mixed(path: Path, lines: int, sentences: list[str]) -> int:
+    """Write lines as texts from anywhere have them; return how many are too long for a model."""
+    odd = {
+        7: "",
+        11: "\u4f60\u597d\u4e16\u754c \u0645\u0631\u062d\u0628\u0627 \u1f600 \u041c\u0438\u0440",
+        13: "a\x00b\x07\x1b[31m c\u2028d\u2029e\x0bf\x85g\r",
+        17: " \u200b\ufeff",
+        501: "Der Hund sieht das Haus. " * 100,
+        997: "hund" * 600,
+    }
+    with path.open("wb") as stream:
+        for number in range(1, lines + 1):
+            kinds = [text for step, text in odd.items() if number % step == 0]
+            line = kinds[-1] if kinds else sentences[number % 50]
+            stream.write(f"{line}\n".encode())
+    return sum(number % 501 == 0 or number % 997 == 0 for number in range(1, lines + 1))
+
+
+def test_a_paragraph_is_translated_sentence_by_sentence(
+    model_folder: Path, tmp_path: Path, sentences: list[str]
+) -> None:
+    source, whole, split = tmp_path / "in", tmp_path / "whole", tmp_path / "split"
+    source.write_text(f"{sentences[0]} {sentences[7]}\n\n{sentences[3]}\n")
+    translate(str(model_folder), source, split, split="deu", **SETTINGS)
+    source.write_text("".join(f"{sentences[number]}\n" for number in (0, 7, 3)))
+    translate(str(model_folder), source, whole, **SETTINGS)
+    first, second, third = whole.read_text().splitlines()
+    assert split.read_text().splitlines() == [f"{first} {second}", "", third]
+    with pytest.raises(ConfigError, match="language xx1: no language's code"):
+        translate(str(model_folder), source, whole, split="xx1", **SETTINGS)
+
+
 def test_nonsense_settings_are_refused(model_folder: Path) -> None:
     for option, value in (
         ("--beam", "65"),
@@ -117,7 +206,7 @@ def test_text_longer_than_a_chunk_keeps_its_order(
     source, written = tmp_path / "in", []
     source.write_text("\n".join(sentences[:10]))
     for chunk in (3, 100):
-        monkeypatch.setattr("pipelines.tools.translate.CHUNK", chunk)
+        monkeypatch.setattr("pipelines.tools.incoming.LINES", chunk)
         translate(str(model_folder), source, tmp_path / "out", **SETTINGS)
         written.append((tmp_path / "out").read_text())
     assert written[0] == written[1]

@@ -1,0 +1,1 @@
+"""Models behind an HTTP address, side by side in a web page."""
