@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wd.config.shapes import Config
 
@@ -52,6 +52,18 @@ class PseudoConfig(DecodingConfig):
     drop_loops: bool = True
     """Do not train on translations that go round in circles or outgrow their source: of 20 pieces
     or more, with under three different ones in ten, or over three times as many as the source."""
+    n_best: Annotated[int, Field(ge=1, le=64)] = 1
+    """Of so many translations of a sentence, by the same beam, take the one that is nearest to the
+    reference by sentence chrF. 1: the most probable one, whatever the reference says."""
+
+    @model_validator(mode="after")
+    def _beam_has_room(self) -> Self:
+        if self.n_best > self.beam_size:
+            raise ValueError(
+                f"n_best: {self.n_best} translations need a beam of as many: raise beam_size, "
+                f"which is {self.beam_size}"
+            )
+        return self
 
 
 class EvaluationConfig(DecodingConfig):
