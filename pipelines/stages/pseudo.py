@@ -14,7 +14,8 @@ from pipelines.stages.shards import check_kept, packed, warn_of_unknown
 from pipelines.stages.teacher import teacher
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
-from wd.config import PseudoConfig, RayConfig
+from wd.config import PSEUDO_SELECTION, PseudoConfig, RayConfig
+from wd.data.selection import Selection, lowest_score
 from wd.data.shards import pack_pseudo
 from wd.errors import DataError
 from wd.logs import error_console
@@ -53,7 +54,7 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config={"pseudo": recipe.pseudo},
+        config={"pseudo": recipe.pseudo.without(*PSEUDO_SELECTION)},
         inputs={"corpus": text, "teacher": model},
         build=build,
     )
@@ -61,11 +62,16 @@ def pseudo(run: Run) -> Artifact:
 
 @asked_once
 def pseudo_shards(run: Run) -> Artifact:
-    """Return the artifact with `train/` batches of the training sources and their hypotheses."""
+    """Return the artifact with `train/` batches of the training sources and their hypotheses.
+
+    Its metrics count what is left out of them, for what.
+    """
     recipe, text, pieces, said = run.recipe, corpus(run), tokenizer(run), pseudo(run)
+    chosen = {key: getattr(recipe.pseudo, key) for key in PSEUDO_SELECTION}
 
     def build(work: Work) -> Metrics:
-        pack = partial(pack_pseudo, pieces.place, recipe.shards, said.place)
+        selection = _selection(text.files("train"), said.place, recipe.pseudo)
+        pack = partial(pack_pseudo, pieces.place, recipe.shards, said.place, selection=selection)
         train = packed(pack, text.files("train"), "train", recipe.ray, work)
         if train["left_out"] and not train["pairs"] and not train["over_long"]:
             raise DataError(
@@ -80,17 +86,28 @@ def pseudo_shards(run: Run) -> Artifact:
             "train the teacher until it translates, or raise shards.max_length",
         )
         warn_of_unknown({"train": train})
-        return {"train": train}
+        if any(chosen.values()):
+            run.say(
+                f"pseudo: {train['pairs']:.0f} translations are trained on; {train['trimmed']:.0f} "
+                f"with low scores and {train['duplicate']:.0f} repetitions are not"
+            )
+        return {"train": train} | ({"lowest": selection.lowest} if recipe.pseudo.trim else {})
 
     return run.stage(
         "shards",
         version=SHARDS_VERSION,
         label=f"{recipe.name}-pseudo",
         place="pseudo",
-        config={"shards": recipe.shards},
+        config={"shards": recipe.shards} | {key: one for key, one in chosen.items() if one},
         inputs={"corpus": text, "tokenizer": pieces, "pseudo": said},
         build=build,
     )
+
+
+def _selection(parts: Sequence[Place], said: Place, config: PseudoConfig) -> Selection:
+    """Return which translations are trained on; for a share of them all scores are read."""
+    lowest = lowest_score([said / part.name for part in parts], config.trim)
+    return Selection(lowest, config.deduplicate)
 
 
 def _translate(

@@ -36,6 +36,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "teacher.training.sharding": (),
     "teacher.training.deterministic": (),
     "pseudo": FROM_PSEUDO,
+    # What is translated stays.
+    **dict.fromkeys(("pseudo.trim", "pseudo.deduplicate"), ("pseudo-shards", *STUDENTS)),
     "students": STUDENTS,
     "student": STUDENTS,
     "objective": STUDENTS,

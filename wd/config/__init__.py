@@ -11,6 +11,7 @@ from wd.config.data import (
 from wd.config.decoding import (
     HALF_PRECISION,
     MAX_POSITIONS,
+    PSEUDO_SELECTION,
     ChosenQuantization,
     DecodingConfig,
     EvaluationConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "HALF_PRECISION",
     "MAX_POSITIONS",
     "NOT_TRACKED",
+    "PSEUDO_SELECTION",
     "QUALITIES",
     "SMALLER_IS_BETTER",
     "SPECIAL_PIECES",

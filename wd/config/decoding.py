@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wd.config.shapes import Config
+from wd.config.shapes import Config, Fraction
 
 Quantization = Literal["float32", "float16", "bfloat16", "int8", "int8_float16"]
 ChosenQuantization = Literal["auto", Quantization]
@@ -55,6 +55,21 @@ class PseudoConfig(DecodingConfig):
     n_best: Annotated[int, Field(ge=1, le=64)] = 1
     """Of so many translations of a sentence, by the same beam, take the one that is nearest to the
     reference by sentence chrF. 1: the most probable one, whatever the reference says."""
+    trim: Fraction = 0.0
+    """Do not train on this share of the sound translations: those with the lowest log-probability
+    over length to the power of `length_penalty`."""
+    deduplicate: bool = False
+    """Train on pairs of a source and a translation once, however often they are there: say where a
+    source has several references. Translations that are trimmed do not count."""
+
+    @model_validator(mode="after")
+    def _trimmed_by_length(self) -> Self:
+        if self.trim and not self.length_penalty:
+            raise ValueError(
+                f"trim: {self.trim:g} would leave out the longest, since with length_penalty: 0 "
+                "scores are not divided by length; raise length_penalty, best to 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _beam_has_room(self) -> Self:
@@ -64,6 +79,10 @@ class PseudoConfig(DecodingConfig):
                 f"which is {self.beam_size}"
             )
         return self
+
+
+PSEUDO_SELECTION = ("trim", "deduplicate")
+"""These keys of `pseudo` choose among its translations, and change none of them."""
 
 
 class EvaluationConfig(DecodingConfig):
