@@ -14,7 +14,7 @@ from pipelines.stages.shards import check_kept, packed, warn_of_unknown
 from pipelines.stages.teacher import teacher
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
-from wd.config import PSEUDO_SELECTION, PseudoConfig, RayConfig
+from wd.config import PSEUDO_SELECTION, PSEUDO_STORED, PseudoConfig, RayConfig
 from wd.data.selection import Selection, lowest_score
 from wd.data.shards import pack_pseudo
 from wd.errors import DataError
@@ -54,7 +54,7 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config={"pseudo": recipe.pseudo.without(*PSEUDO_SELECTION)},
+        config={"pseudo": recipe.pseudo.without(*PSEUDO_SELECTION, *PSEUDO_STORED)},
         inputs={"corpus": text, "teacher": model},
         build=build,
     )

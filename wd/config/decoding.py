@@ -62,6 +62,15 @@ class PseudoConfig(DecodingConfig):
     """Train on pairs of a source and a translation once, however often they are there: say where a
     source has several references. Translations that are trimmed do not count."""
 
+    top_k: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """For `objective.word_kd`: store so many of the teacher's most probable words for each target
+    piece that students train on, of original and pseudo pairs, once, so that no teacher runs beside
+    a student. Their probabilities are made to sum to one. 0: the teacher runs, and its whole
+    distributions are compared."""
+    top_k_precision: Literal["float16", "float32"] = "float16"
+    """Of the stored log-probabilities; float16 has three digits. A word's number takes two bytes
+    more, four where the vocabulary has over 65,536."""
+
     @model_validator(mode="after")
     def _trimmed_by_length(self) -> Self:
         if self.trim and not self.length_penalty:
@@ -83,6 +92,10 @@ class PseudoConfig(DecodingConfig):
 
 PSEUDO_SELECTION = ("trim", "deduplicate")
 """These keys of `pseudo` choose among its translations, and change none of them."""
+
+
+PSEUDO_STORED = ("top_k", "top_k_precision")
+"""These are about word distributions beside them."""
 
 
 class EvaluationConfig(DecodingConfig):
