@@ -55,6 +55,11 @@ class PseudoConfig(DecodingConfig):
     n_best: Annotated[int, Field(ge=1, le=64)] = 1
     """Of so many translations of a sentence, by the same beam, take the one that is nearest to the
     reference by sentence chrF. 1: the most probable one, whatever the reference says."""
+    monolingual: tuple[str, ...] = ()
+    """Files of further source text, a sentence a line, which the teacher translates too: students
+    are trained on these pairs beside those of `corpus.train`. Plain text below `corpus.dir`, also
+    compressed; {lang} stands for the source language. What `corpus.filters` says of one side counts
+    for it, and no source of the corpus' train, validation or test pairs is taken."""
     trim: Fraction = 0.0
     """Do not train on this share of the sound translations: those with the lowest log-probability
     over length to the power of `length_penalty`."""
