@@ -91,7 +91,7 @@ def stored_divergence(
     """Return what `word_divergence` does, of the words that are stored of a teacher.
 
     Their probabilities are made to sum to one, and all other words have none (Tan et al. 2019,
-    section 3.2); with the whole vocabulary stored nothing is lost.
+    their top-K distillation); with the whole vocabulary stored nothing is lost.
     """
     goal_BTK = (words.logs_BTK / temperature).log_softmax(-1)
     stored = words.pieces_BTK.flatten(0, 1), goal_BTK.flatten(0, 1)
