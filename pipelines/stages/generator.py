@@ -3,7 +3,7 @@
 import shutil
 
 from pipelines.context import Run, Work, asked_once
-from pipelines.stages.pseudo import pseudo_shards
+from pipelines.stages.distributions import student_inputs
 from pipelines.stages.teacher import teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
@@ -22,8 +22,7 @@ def generator(run: Run) -> Artifact:
     """
     recipe, model, config = run.recipe, run.recipe.student_model, run.recipe.generator
     check_generable(recipe.teacher_model, model, config.grouping)
-    inputs = {"teacher": teacher(run)} | training_inputs(run)
-    inputs["pseudo_shards"] = pseudo_shards(run)
+    inputs = {"teacher": teacher(run)} | training_inputs(run) | student_inputs(run)
 
     def build(work: Work) -> Metrics:
         from wd.generator.directory import save_generator

@@ -3,18 +3,20 @@
 One decoding actor per device, each with the teacher loaded once, maps part files to part files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
+from pipelines.stages.monolingual import monolingual
 from pipelines.stages.shards import VERSION as SHARDS_VERSION
 from pipelines.stages.shards import check_kept, packed, warn_of_unknown
 from pipelines.stages.teacher import teacher
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
-from wd.config import PseudoConfig, RayConfig
+from wd.config import PSEUDO_SELECTION, PSEUDO_STORED, PseudoConfig, RayConfig
+from wd.data.selection import Selection, lowest_score
 from wd.data.shards import pack_pseudo
 from wd.errors import DataError
 from wd.logs import error_console
@@ -34,13 +36,13 @@ def pseudo(run: Run) -> Artifact:
         from wd.distributed.accelerator import check_half_precision
 
         check_half_precision(run.recipe)  # before hours go into a teacher
-    recipe, text, model = run.recipe, corpus(run), teacher(run)
+    recipe, texts, model = run.recipe, sources(run), teacher(run)
 
     def build(work: Work) -> Metrics:
         from wd.decoding.faults import warn_of_cuts
         from wd.decoding.report import REPORT, PseudoReport, table, write_report
 
-        stats = _translate(text.files("train"), model.place, recipe.pseudo, recipe.ray, work)
+        stats = _translate(_parts(texts), model.place, recipe.pseudo, recipe.ray, work)
         report = PseudoReport.of(stats)
         write_report(report, work.out)
         work.tracker.log_file(work.out / REPORT)
@@ -53,20 +55,25 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config={"pseudo": recipe.pseudo},
-        inputs={"corpus": text, "teacher": model},
+        config={"pseudo": recipe.pseudo.without("monolingual", *PSEUDO_SELECTION, *PSEUDO_STORED)},
+        inputs={**texts, "teacher": model},
         build=build,
     )
 
 
 @asked_once
 def pseudo_shards(run: Run) -> Artifact:
-    """Return the artifact with `train/` batches of the training sources and their hypotheses."""
-    recipe, text, pieces, said = run.recipe, corpus(run), tokenizer(run), pseudo(run)
+    """Return the artifact with `train/` batches of the training sources and their hypotheses.
+
+    Its metrics count what is left out of them, for what.
+    """
+    recipe, texts, pieces, said = run.recipe, sources(run), tokenizer(run), pseudo(run)
+    chosen = {key: getattr(recipe.pseudo, key) for key in PSEUDO_SELECTION}
 
     def build(work: Work) -> Metrics:
-        pack = partial(pack_pseudo, pieces.place, recipe.shards, said.place)
-        train = packed(pack, text.files("train"), "train", recipe.ray, work)
+        selection = _selection(_parts(texts), said.place, recipe.pseudo)
+        pack = partial(pack_pseudo, pieces.place, recipe.shards, said.place, selection=selection)
+        train = packed(pack, _parts(texts), "train", recipe.ray, work)
         if train["left_out"] and not train["pairs"] and not train["over_long"]:
             raise DataError(
                 f"pseudo: none of the teacher's {train['left_out']:.0f} translations is sound "
@@ -80,17 +87,38 @@ def pseudo_shards(run: Run) -> Artifact:
             "train the teacher until it translates, or raise shards.max_length",
         )
         warn_of_unknown({"train": train})
-        return {"train": train}
+        if any(chosen.values()):
+            run.say(
+                f"pseudo: {train['pairs']:.0f} translations are trained on; {train['trimmed']:.0f} "
+                f"with low scores and {train['duplicate']:.0f} repetitions are not"
+            )
+        return {"train": train} | ({"lowest": selection.lowest} if recipe.pseudo.trim else {})
 
     return run.stage(
         "shards",
         version=SHARDS_VERSION,
         label=f"{recipe.name}-pseudo",
         place="pseudo",
-        config={"shards": recipe.shards},
-        inputs={"corpus": text, "tokenizer": pieces, "pseudo": said},
+        config={"shards": recipe.shards} | {key: one for key, one in chosen.items() if one},
+        inputs={**texts, "tokenizer": pieces, "pseudo": said},
         build=build,
     )
+
+
+def sources(run: Run) -> dict[str, Artifact]:
+    """Return the artifacts whose `train/` parts hold what the teacher translates, by role."""
+    texts = {"corpus": corpus(run)}
+    return texts | ({"monolingual": monolingual(run)} if run.recipe.pseudo.monolingual else {})
+
+
+def _parts(texts: Mapping[str, Artifact]) -> list[Place]:
+    return [part for text in texts.values() for part in text.files("train")]
+
+
+def _selection(parts: Sequence[Place], said: Place, config: PseudoConfig) -> Selection:
+    """Return which translations are trained on; for a share of them all scores are read."""
+    lowest = lowest_score([said / part.name for part in parts], config.trim)
+    return Selection(lowest, config.deduplicate)
 
 
 def _translate(

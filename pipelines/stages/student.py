@@ -1,8 +1,8 @@
 """Phase 2: fine-tune a student. Its start tells WD from the baselines of equal size and updates."""
 
 from pipelines.context import Run, Work, asked_once
+from pipelines.stages.distributions import student_inputs
 from pipelines.stages.generator import generator
-from pipelines.stages.pseudo import pseudo_shards
 from pipelines.stages.teacher import teacher
 from pipelines.stages.training import train_model, training_identity, training_inputs
 from wd.artifacts import Artifact, Metrics
@@ -30,8 +30,9 @@ def student(run: Run, method: Method) -> Artifact:
     check_possible(recipe, method)
     inputs = training_inputs(run)
     if method != "scratch":
-        inputs["pseudo_shards"] = pseudo_shards(run)
-    if method == "copy" or objective.needs_teacher:
+        inputs |= student_inputs(run)
+    beside = objective.needs_teacher and not recipe.stores_words
+    if method == "copy" or beside:
         inputs["teacher"] = teacher(run)
     if method == "wd":
         inputs["generator"] = generator(run)
@@ -46,7 +47,7 @@ def student(run: Run, method: Method) -> Artifact:
             model=model,
             out=work.out,
             start=_start(recipe, model, method, inputs, work.scratch),
-            teacher=inputs["teacher"].place if objective.needs_teacher else None,
+            teacher=inputs["teacher"].place if beside else None,
             objective=objective,
             grouping=grouping,
         ).figures

@@ -11,6 +11,9 @@ from wd.artifacts import Artifact
 from wd.config import ModelConfig, TrainingConfig
 from wd.training import LOOP_VERSION, WITHOUT_EFFECT
 
+WORDS = {"shards": "words", "pseudo_shards": "pseudo_words"}
+"""The role of batches -> that of the word distributions that are stored of them."""
+
 if TYPE_CHECKING:  # torch is imported where a stage does its work
     from wd.training.job import Trained
 
@@ -52,6 +55,7 @@ def train_model(
         config=config,
         model=model,
         train=tuple(inputs[role] / "train" for role in roles),
+        words=tuple(inputs[WORDS[role]] / "train" for role in roles if WORDS[role] in inputs),
         held_out=HeldOut(
             shards=inputs["shards"] / "valid",
             corpus=inputs["corpus"] / "valid",

@@ -8,8 +8,8 @@ from os import PathLike
 from pathlib import Path
 
 from pipelines.context import Run
+from pipelines.stages.distributions import student_inputs
 from pipelines.stages.generator import generator
-from pipelines.stages.pseudo import pseudo_shards
 from pipelines.stages.shards import shards
 from pipelines.stages.student import check_possible, student
 from pipelines.studies.rungs import Place, Rung
@@ -51,7 +51,7 @@ def train_side_by_side(run: Run, places: Sequence[Place], concurrent: int) -> No
 
     Raises UserError if a node does not see the artifacts.
     """
-    shared = [shards(run), pseudo_shards(run)]  # what all students read, here and once
+    shared = [shards(run), *student_inputs(run).values()]  # what all students read, here and once
     todo = [place for place in places if not _is_there(run, place)]
     if not todo:
         return

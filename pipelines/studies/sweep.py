@@ -105,11 +105,11 @@ def _planned(run: Run, request: Request, speeds: ShapeSpeeds) -> "tuple[Points, 
 
 def _make_inputs(run: Run) -> None:
     """Make what all trials share, here and once."""
-    from pipelines.stages.pseudo import pseudo_shards
+    from pipelines.stages.distributions import student_inputs
     from pipelines.stages.shards import shards
 
     shards(run)
-    pseudo_shards(run)
+    student_inputs(run)
 
 
 def _searched(

@@ -112,7 +112,8 @@ def plan_gpu(recipe: Recipe, card: Gpu, *, mfu: float = MFU, length: int = 25) -
 
 def _stages(recipe: Recipe) -> dict[str, _Stage]:
     teacher, student = recipe.teacher_model, recipe.student_model
-    guide = teacher if recipe.objective.needs_teacher else None
+    beside = recipe.objective.needs_teacher and not recipe.stores_words
+    guide = teacher if beside else None
     grouping, count = recipe.generator.grouping, count_parameters(student)
     classes = generable_classes(teacher, student, grouping)
     learned = sum(own_parameters(each, grouping) for each in classes)

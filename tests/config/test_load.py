@@ -125,6 +125,11 @@ def test_frozen(path: Path) -> None:
         ("evaluation.length_penalty=1e9", r"evaluation\.length_penalty: .*less than or equal to 5"),
         ("evaluation.beam_size=1000", r"evaluation\.beam_size: .*less than or equal to 64"),
         ("pseudo.batch_tokens=10000000", r"pseudo\.batch_tokens: .*equal to 500000, or 'auto'$"),
+        ("pseudo.n_best=8", r"pseudo: n_best: 8 translations need .*raise beam_size, which is 6"),
+        (
+            "pseudo={trim: 0.1, length_penalty: 0}",
+            r"pseudo: trim: 0\.1 would leave out the longest",
+        ),
         ("ray.gpu=maybe", r"ray\.gpu: Input should be a valid boolean, or 'auto', not 'maybe'$"),
         ("evaluation.speed_repeats=100000", r"evaluation\.speed_repeats: .*equal to 1000"),
         ("fine_tuning.adam_betas=[0.9, 1]", r"fine_tuning\.adam_betas\.1: .*less than 1"),

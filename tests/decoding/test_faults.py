@@ -4,8 +4,8 @@ from itertools import cycle, islice
 
 import pytest
 
-from wd.decoding.engine import Hypothesis
 from wd.decoding.faults import LEAST_PIECES, count_cut, fault, warn_of_cuts
+from wd.decoding.lines import Hypothesis
 
 LONG_SOURCE = tuple(range(4, 44))
 

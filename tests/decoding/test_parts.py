@@ -4,17 +4,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sacrebleu import sentence_chrf
 
 from wd.config import PseudoConfig, RayConfig
 from wd.data.schema import CORPUS, PSEUDO
 from wd.decoding.engine import Translator
+from wd.decoding.lines import Hypothesis
+from wd.decoding.nearest import nearest
 from wd.decoding.parts import PartTranslator, check_rows
 from wd.errors import ArtifactError
 
 SETTINGS = PseudoConfig(beam_size=2, max_length=12, batch_tokens=256)
 
 
-def _corpus(folder: Path, sentences: list[str], parts: int) -> list[Path]:
+def _corpus(
+    folder: Path, sentences: list[str], parts: int, targets: list[str] | None = None
+) -> list[Path]:
     folder.mkdir()
     paths = []
     for index in range(parts):
@@ -22,7 +27,7 @@ def _corpus(folder: Path, sentences: list[str], parts: int) -> list[Path]:
         columns = {
             "id": [f"{index}-{row}" for row in range(len(lines))],
             "source": lines,
-            "target": lines,
+            "target": (targets or sentences)[index::parts],
             "origin": ["here"] * len(lines),
         }
         paths.append(folder / f"part-{index:05d}.parquet")
@@ -46,6 +51,38 @@ def test_rows_are_translated_one_for_one(
     assert told["cut"] == sum(hypothesis.is_cut for hypothesis in found)
     assert told["score"] == pytest.approx(sum(hypothesis.score for hypothesis in found))
     check_rows(part, made)
+
+
+def test_of_n_best_the_nearest_to_the_reference_is_taken(
+    model_folder: Path, tmp_path: Path, sentences: list[str]
+) -> None:
+    lines = [*sentences[:12], "  "]
+    translator = Translator.from_directory(model_folder)
+    several = translator.n_best(lines, SETTINGS, 2)
+    assert [found[0] for found in several] == translator.translate(lines, SETTINGS)
+    # Of every other line the second best is what the reference says.
+    references = [found[-1 if row % 2 else 0].text for row, found in enumerate(several)]
+    part = _corpus(tmp_path / "train", lines, 1, references)[0]
+    made = tmp_path / "made.parquet"
+    config = SETTINGS.model_copy(update={"n_best": 2})
+    told = PartTranslator(model_folder, config, "cpu", 1)(part, made)
+    rows = pq.read_table(made).to_pylist()
+    assert [row["hypothesis"] for row in rows] == references
+    assert told["nearer"] == sum(found[0].text != found[-1].text for found in several[1::2]) > 2
+    scores = [found[-1 if row % 2 else 0].score for row, found in enumerate(several)]
+    assert [row["score"] for row in rows] == pytest.approx(scores)
+
+
+def test_nearness_is_sentence_chrf() -> None:
+    said = [
+        Hypothesis(text, 0.0, (1,), (1,))
+        for text in ("der Hund", "die Katze sieht", "die Katze sah das Haus", "die Katze sieht")
+    ]
+    for reference in ("die Katze sieht das Haus", "die Katzen", "der Baum", "xyz"):
+        scores = [sentence_chrf(found.text, [reference]).score for found in said]
+        assert nearest(said, reference) == scores.index(max(scores))
+    assert nearest(said, "die Katze sieht") == 1  # not the later one that says the same
+    assert nearest(said, None) == nearest(said, "") == nearest(said[:1], "die Katze") == 0
 
 
 @pytest.mark.parametrize("drop_loops", [True, False])

@@ -36,6 +36,9 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "teacher.training.sharding": (),
     "teacher.training.deterministic": (),
     "pseudo": FROM_PSEUDO,
+    **dict.fromkeys(("pseudo.top_k", "pseudo.top_k_precision"), ()),  # without `word_kd`
+    # What is translated stays.
+    **dict.fromkeys(("pseudo.trim", "pseudo.deduplicate"), ("pseudo-shards", *STUDENTS)),
     "students": STUDENTS,
     "student": STUDENTS,
     "objective": STUDENTS,
@@ -76,6 +79,7 @@ VALUES: dict[str, Any] = {
     "valid": ["other.{lang}"],
     "test": ["more.{lang}"],
     "packages": ["six==1.17.0 --hash=sha256:" + 64 * "0"],
+    "monolingual": ["more.{lang}"],
     "source_column": "en",
     "target_column": "de",
     "hint": "somewhere",
@@ -161,6 +165,8 @@ def artifacts(recipe: Recipe) -> dict[str, str]:
     for name in run.outlook:
         stage, label = name.split("/")
         words, digest = label.rsplit("-", 1)
+        if words.endswith("-monolingual"):
+            stage = "monolingual"
         if stage == "shards" and words.endswith("-pseudo"):
             stage = "pseudo-shards"
         if stage == "student":

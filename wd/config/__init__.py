@@ -11,6 +11,8 @@ from wd.config.data import (
 from wd.config.decoding import (
     HALF_PRECISION,
     MAX_POSITIONS,
+    PSEUDO_SELECTION,
+    PSEUDO_STORED,
     ChosenQuantization,
     DecodingConfig,
     EvaluationConfig,
@@ -52,6 +54,8 @@ __all__ = [
     "HALF_PRECISION",
     "MAX_POSITIONS",
     "NOT_TRACKED",
+    "PSEUDO_SELECTION",
+    "PSEUDO_STORED",
     "QUALITIES",
     "SMALLER_IS_BETTER",
     "SPECIAL_PIECES",

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from wd.config.shapes import Config
+from wd.config.shapes import Config, Fraction
 
 Quantization = Literal["float32", "float16", "bfloat16", "int8", "int8_float16"]
 ChosenQuantization = Literal["auto", Quantization]
@@ -52,6 +52,55 @@ class PseudoConfig(DecodingConfig):
     drop_loops: bool = True
     """Do not train on translations that go round in circles or outgrow their source: of 20 pieces
     or more, with under three different ones in ten, or over three times as many as the source."""
+    n_best: Annotated[int, Field(ge=1, le=64)] = 1
+    """Of so many translations of a sentence, by the same beam, take the one that is nearest to the
+    reference by sentence chrF. 1: the most probable one, whatever the reference says."""
+    monolingual: tuple[str, ...] = ()
+    """Files of further source text, a sentence a line, which the teacher translates too: students
+    are trained on these pairs beside those of `corpus.train`. Plain text below `corpus.dir`, also
+    compressed; {lang} stands for the source language. What `corpus.filters` says of one side counts
+    for it, and no source of the corpus' train, validation or test pairs is taken."""
+    trim: Fraction = 0.0
+    """Do not train on this share of the sound translations: those with the lowest log-probability
+    over length to the power of `length_penalty`."""
+    deduplicate: bool = False
+    """Train on pairs of a source and a translation once, however often they are there: say where a
+    source has several references. Translations that are trimmed do not count."""
+
+    top_k: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """For `objective.word_kd`: store so many of the teacher's most probable words for each target
+    piece that students train on, of original and pseudo pairs, once, so that no teacher runs beside
+    a student. Their probabilities are made to sum to one. 0: the teacher runs, and its whole
+    distributions are compared."""
+    top_k_precision: Literal["float16", "float32"] = "float16"
+    """Of the stored log-probabilities; float16 has three digits. A word's number takes two bytes
+    more, four where the vocabulary has over 65,536."""
+
+    @model_validator(mode="after")
+    def _trimmed_by_length(self) -> Self:
+        if self.trim and not self.length_penalty:
+            raise ValueError(
+                f"trim: {self.trim:g} would leave out the longest, since with length_penalty: 0 "
+                "scores are not divided by length; raise length_penalty, best to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _beam_has_room(self) -> Self:
+        if self.n_best > self.beam_size:
+            raise ValueError(
+                f"n_best: {self.n_best} translations need a beam of as many: raise beam_size, "
+                f"which is {self.beam_size}"
+            )
+        return self
+
+
+PSEUDO_SELECTION = ("trim", "deduplicate")
+"""These keys of `pseudo` choose among its translations, and change none of them."""
+
+
+PSEUDO_STORED = ("top_k", "top_k_precision")
+"""These are about word distributions beside them."""
 
 
 class EvaluationConfig(DecodingConfig):

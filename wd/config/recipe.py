@@ -140,6 +140,20 @@ class Recipe(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _stored_words_need_no_teacher(self) -> Self:
+        if self.pseudo.top_k and self.objective.hidden_states:
+            raise ValueError(
+                "pseudo.top_k stores what word_kd needs so that no teacher runs, but with "
+                "objective.hidden_states it runs all the same: leave one of them at 0"
+            )
+        return self
+
+    @property
+    def stores_words(self) -> bool:
+        """Whether students are compared with stored word distributions."""
+        return self.pseudo.top_k > 0 and self.objective.word_kd > 0
+
     def model(self, shape: ModelShape) -> ModelConfig:
         """Return `shape` completed with the recipe's vocabulary sizes."""
         source, target = self.tokenizer.sizes

@@ -95,7 +95,8 @@ class FineTuningConfig(TrainingConfig):
 class ObjectiveConfig(Config):
     """What a student is trained towards, beside label-smoothed cross-entropy on both corpora.
 
-    Both extra terms run the teacher beside the student, which costs a forward pass of it.
+    Both extra terms run the teacher beside the student, which costs a forward pass of it; `word_kd`
+    does not where `pseudo.top_k` has its distributions stored.
     """
 
     word_kd: Weight = 0.0

@@ -4,8 +4,8 @@ Every worker computes the order by itself from seed and epoch, so a run may stop
 on with another number of workers, without a batch lost or seen twice.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wd.data.distributions import Words, WordsReader
 from wd.data.schema import BOS, PAD, part_files
 from wd.errors import ArtifactError, DataError
 
@@ -33,6 +34,8 @@ class Batch:
     """BOS, then the target without its last piece."""
     target_BT: Tensor
     """The target; it ends in EOS."""
+    words: Words | None = None
+    """The teacher's word distributions over the target, where they are stored."""
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device, without waiting for it."""
@@ -40,6 +43,7 @@ class Batch:
             self.source_BS.to(device, non_blocking=True),
             self.target_in_BT.to(device, non_blocking=True),
             self.target_BT.to(device, non_blocking=True),
+            self.words and self.words.to(device),
         )
 
     def filled(self, multiple: int) -> "Batch":
@@ -48,7 +52,8 @@ class Batch:
         def fill(ids_BP: Tensor) -> Tensor:
             return functional.pad(ids_BP, (0, -ids_BP.shape[1] % multiple), value=PAD)
 
-        return Batch(fill(self.source_BS), fill(self.target_in_BT), fill(self.target_BT))
+        words = self.words and self.words.filled(-self.target_BT.shape[1] % multiple)
+        return Batch(fill(self.source_BS), fill(self.target_in_BT), fill(self.target_BT), words)
 
     def pinned(self) -> "Batch":
         """Copy to memory that a GPU reads without the CPU's help."""
@@ -56,17 +61,23 @@ class Batch:
             self.source_BS.pin_memory(),
             self.target_in_BT.pin_memory(),
             self.target_BT.pin_memory(),
+            self.words and self.words.pinned(),
         )
 
 
 class ShardReader:
     """All batches of some shard folders, by index.
 
-    Raises DataError if there are none, ArtifactError if a part cannot be read.
+    `words` are folders of stored distributions, one for each of the shards', or none. Raises
+    DataError if there are no batches, ArtifactError if a part cannot be read, or if the
+    distributions are not those of the batches.
     """
 
-    def __init__(self, folders: Sequence[PathLike[str]]) -> None:
-        self._parts = [part for folder in folders for part in part_files(folder)]
+    def __init__(
+        self, folders: Sequence[PathLike[str]], words: Sequence[PathLike[str]] = ()
+    ) -> None:
+        parts = [part_files(folder) for folder in folders]
+        self._parts = [part for inside in parts for part in inside]
         groups: list[tuple[int, int, int]] = []
         counts: list[np.ndarray] = []
         for part, path in enumerate(self._parts):
@@ -80,6 +91,15 @@ class ShardReader:
         """Target tokens of each batch, without padding."""
         if not len(self.tokens):
             raise DataError(f"no batches in {', '.join(map(str, folders))}: nothing to train on")
+        self._first = np.cumsum([0, *map(len, counts)])
+        """Of each part the first batch."""
+        self._words = None
+        if words:
+            beside = zip(words, parts, strict=True)
+            stored = [Path(folder, part.name) for folder, inside in beside for part in inside]
+            self._words = WordsReader(stored)
+            for part, tokens in enumerate(counts):
+                self._words.check(part, tokens)
         self._read_group = lru_cache(2 * _WINDOW)(self._load_group)
 
     def __len__(self) -> int:
@@ -89,11 +109,14 @@ class ShardReader:
         """Return a batch on the CPU."""
         group = int(np.searchsorted(self._starts, index, side="right")) - 1
         table, row = self._read_group(group), index - int(self._starts[group])
-        source_BS = _padded(table["source"][row].values)
-        target_BT = _padded(table["target"][row].values)
-        begin = torch.full((len(target_BT), 1), BOS)
-        # A PAD that slides into the input stands behind EOS, where nothing is predicted.
-        return Batch(source_BS, torch.cat([begin, target_BT[:, :-1]], 1), target_BT)
+        batch = _batch(table, row)
+        if self._words is None:
+            return batch
+        part, *_ = self._groups[group]
+        inside_BT = batch.target_BT != PAD
+        return replace(
+            batch, words=self._words.read(part, index - int(self._first[part]), inside_BT)
+        )
 
     def step(self, update: int, batches: int, seed: int) -> list[int]:
         """Return the indices of the batches of optimiser step `update` (from 0)."""
@@ -117,6 +140,22 @@ class ShardReader:
     def _load_group(self, group: int) -> pa.Table:
         part, row_group, _ = self._groups[group]
         return _open(self._parts[part]).read_row_group(row_group)
+
+
+def batches_of(part: Path) -> Iterator[Batch]:
+    """Yield a part's batches in order, on the CPU; raises ArtifactError if it cannot be read."""
+    file = _open(part)
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group)
+        yield from (_batch(table, row) for row in range(len(table)))
+
+
+def _batch(table: pa.Table, row: int) -> Batch:
+    source_BS = _padded(table["source"][row].values)
+    target_BT = _padded(table["target"][row].values)
+    begin = torch.full((len(target_BT), 1), BOS)
+    # A PAD that slides into the input stands behind EOS, where nothing is predicted.
+    return Batch(source_BS, torch.cat([begin, target_BT[:, :-1]], 1), target_BT)
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -27,3 +27,13 @@ def why_removed(source: str, target: str, config: FilterConfig) -> str | None:
     if longer > _RATIO_COUNTS_FROM and longer > config.max_ratio * shorter:
         return "ratio"
     return None
+
+
+def why_removed_alone(source: str, config: FilterConfig) -> str | None:
+    """Return the same of a source without a target, by the filters that look at one side."""
+    if not source:
+        return "empty"
+    words = count_words(source)
+    if words < config.min_words:
+        return "short"
+    return "long" if words > config.max_words else None

@@ -7,7 +7,7 @@ is one part, however big the corpus.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wd.config import FilterConfig
-from wd.data.filters import cleaned, why_removed
+from wd.data.filters import cleaned, why_removed, why_removed_alone
 from wd.data.schema import CORPUS
 from wd.data.split import Partition, pair_id, part_label, source_key
 from wd.places import Place
@@ -56,10 +56,42 @@ class Scatter:
                 continue
             label = part_label(*self.partition.place(key))
             groups[label].append((pair_id(source, target), source, target, origin, key, label))
-        with pq.ParquetWriter(part_out, _SCATTERED, compression=COMPRESSION) as writer:
-            for label in sorted(groups):
-                columns = list(map(list, zip(*groups[label], strict=True)))
-                writer.write_table(pa.table(columns, schema=_SCATTERED))
+        _write_groups(groups, part_out)
+        return {"removed": dict(removed)}
+
+
+@dataclass(frozen=True)
+class ScatterTexts:
+    """Worker: the same for sources without targets, all of which are to be trained on."""
+
+    filters: FilterConfig
+    partition: Partition
+    held_out: Place
+    """NumPy file with the source keys of the validation and test sets, in order."""
+    known: Place
+    """NumPy file with those of the training pairs, in order."""
+
+    def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
+        """Return how many lines each filter removed, `in_corpus` those of the training pairs."""
+        removed: Counter[str] = Counter()
+        raw, rows = pq.read_table(part_in, columns=["source", "origin"]), []
+        for text, origin in zip(*(column.to_pylist() for column in raw.columns), strict=True):
+            source = cleaned(text)
+            if (reason := why_removed_alone(source, self.filters)) is not None:
+                removed[reason] += 1
+                continue
+            key = source_key(source)
+            label = part_label(*self.partition.place(key))
+            rows.append((pair_id(source, ""), source, "", origin, key, label))
+        keys = np.array([row[4] for row in rows], np.uint64)
+        groups: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        held_out, known = (_among(keys, file) for file in (self.held_out, self.known))
+        for row, tested, translated in zip(rows, held_out, known, strict=True):
+            if tested or translated:
+                removed["held_out" if tested else "in_corpus"] += 1
+            else:
+                groups[row[5]].append(row)
+        _write_groups(groups, part_out)
         return {"removed": dict(removed)}
 
 
@@ -90,6 +122,23 @@ class Gather:
             removed["repeated_source"], table = len(table) - len(kept), kept
         pq.write_table(table.select(CORPUS.names).cast(CORPUS), part_out, compression=COMPRESSION)
         return {"removed": removed, "kept": len(table)}
+
+
+def _write_groups(groups: Mapping[str, Sequence[tuple[Any, ...]]], out: Path) -> None:
+    with pq.ParquetWriter(out, _SCATTERED, compression=COMPRESSION) as writer:
+        for label in sorted(groups):
+            columns = list(map(list, zip(*groups[label], strict=True)))
+            writer.write_table(pa.table(columns, schema=_SCATTERED))
+
+
+def _among(keys: np.ndarray, file: Place) -> list[bool]:
+    """Return which of the keys are in a file of ordered ones, which is read in place."""
+    ordered = np.load(Path(file), mmap_mode="r")
+    if not len(ordered):
+        return [False] * len(keys)
+    places = np.searchsorted(ordered, keys).clip(max=len(ordered) - 1)
+    found: list[bool] = (ordered[places] == keys).tolist()
+    return found
 
 
 def _first_of_each(table: pa.Table, column: str) -> pa.Table:

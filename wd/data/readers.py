@@ -36,6 +36,8 @@ def read_entry(entry: Entry, config: CorpusConfig, removed: Counter[str]) -> Ite
     broken = BrokenRows(config.skip_broken_rows, removed)
     if entry.kind == "text":
         yield from _read_aligned(entry, broken)
+    elif entry.kind == "lines":
+        yield from _read_lines(entry, broken)
     elif entry.kind == "tsv":
         yield from _read_tsv(entry, config, broken)
     elif entry.kind == "parquet":
@@ -65,6 +67,19 @@ def _read_aligned(entry: Entry, broken: BrokenRows) -> Iterator[pa.Table]:
                 return broken.check(first)
             if not broken.fatal:
                 yield _usable(entry.name, first, source, target, found)
+
+
+def _read_lines(entry: Entry, broken: BrokenRows) -> Iterator[pa.Table]:
+    (path,) = entry.paths
+    with lines_of(path) as lines:
+        while True:
+            first = lines.count
+            source = lines.take(CHUNK)
+            if not source:
+                return broken.check(first)
+            broken.note(lines.broken)
+            if not broken.fatal:
+                yield _usable(entry.name, first, source, [""] * len(source), lines.broken)
 
 
 def _read_tsv(entry: Entry, config: CorpusConfig, broken: BrokenRows) -> Iterator[pa.Table]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from wd.config import ShardsConfig
 from wd.data.schema import EOS, SHARD, UNK
+from wd.data.selection import Selection
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError
 from wd.places import Place
@@ -20,6 +21,7 @@ _GROUP_BATCHES, _GROUP_TOKENS = 64, 64 * 4096
 """A row group holds so many batches, but of large ones only so many tokens: readers take whole
 groups, several at a time."""
 Ids = Sequence[Sequence[int]]
+_ALL = Selection()
 
 
 def longest_kept(config: ShardsConfig) -> int:
@@ -42,28 +44,34 @@ def pack_validation(
 
 
 def pack_pseudo(
-    tokenizer: Place, config: ShardsConfig, pseudo: Place, part: Path, out: Path
+    tokenizer: Place,
+    config: ShardsConfig,
+    pseudo: Place,
+    part: Path,
+    out: Path,
+    selection: Selection = _ALL,
 ) -> dict[str, int]:
     """Worker: as `pack_original`, but the targets are the teacher's, matched row for row.
 
-    What the pseudo stage does not keep is left out and counted.
+    What the pseudo stage does not keep is left out and counted, and so is what is not selected.
     Raises ArtifactError if the rows of the two parts are not the same pairs in the same order.
     """
     said = Path(pseudo / part.name)
     if not said.is_file():
         raise ArtifactError(f"{said}: no translations for {part}")
     ids, sources = _columns(part, "id", "source")
-    translated, hypotheses, kept = _columns(said, "id", "hypothesis", "kept")
+    translated, hypotheses, scores, kept = _columns(said, "id", "hypothesis", "score", "kept")
     if ids != translated:
         raise ArtifactError(f"{said}: its rows are not those of {part}")
+    selected, gone = selection.kept(sources, hypotheses, scores, kept)
     counts = write_training_shard(
-        list(compress(sources, kept)),
-        list(compress(hypotheses, kept)),
+        list(compress(sources, selected)),
+        list(compress(hypotheses, selected)),
         Tokenizer.load(Path(tokenizer)),
         config,
         out,
     )
-    return {**counts, "left_out": len(kept) - sum(kept)}
+    return {**counts, "left_out": len(kept) - sum(kept), **gone}
 
 
 def _columns(part: Path, *columns: str) -> list[list[Any]]:

@@ -1,6 +1,6 @@
 """Finding the files that a recipe's corpus names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,7 +13,7 @@ from wd.files import known_sha256
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-Kind = Literal["text", "tsv", "parquet", "po", "mo", "whl"]
+Kind = Literal["text", "lines", "tsv", "parquet", "po", "mo", "whl"]
 _ENDINGS: tuple[Kind, ...] = ("tsv", "parquet", "po", "mo", "whl")
 _WITH_BOTH = ("tsv", "parquet")
 _PACKED_INSIDE = ("parquet", "whl")
@@ -40,7 +40,7 @@ class Entry:
     """As the recipe has it."""
     kind: Kind
     paths: tuple[Path, ...]
-    """Two for aligned plain text (source, target), else one."""
+    """Two for aligned plain text (source, target), else one; of `lines` it holds sources alone."""
     languages: tuple[str, str]
     """Source and target language."""
 
@@ -73,6 +73,24 @@ def find_entries(
         split: [_entry(config, name, languages, wheels) for name in names[split]]
         for split in SPLITS
     }
+
+
+def find_texts(config: CorpusConfig, names: Sequence[str], language: str) -> list[Entry]:
+    """Return plain text files of one language; {lang} in a name stands for its code.
+
+    Raises DataError for a file that does not exist, or that is none of plain text.
+    """
+    found = []
+    for name in names:
+        ending = without_packing(name).rpartition(".")[2].lower()
+        if ending in _FOREIGN or ending in _ENDINGS:
+            raise DataError(
+                f"pseudo.monolingual: {name}: what is read here is plain text, a sentence a line, "
+                f"also compressed ({', '.join(PACKINGS)})"
+            )
+        path = _existing(config, [name.replace("{lang}", language)])
+        found.append(Entry(name, "lines", (path,), (language, language)))
+    return found
 
 
 def _entry(

@@ -1,9 +1,6 @@
 """The decoding engine: CTranslate2 behind lines of text."""
 
-import logging
-import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -11,53 +8,18 @@ import ctranslate2
 from torch import Tensor
 
 from wd.config import MAX_POSITIONS, ChosenQuantization, DecodingConfig, ModelConfig
-from wd.data.schema import EOS, UNK
 from wd.data.tokenizer import Tokenizer
+from wd.decoding.lines import LineTranslator, Scored
 from wd.decoding.loading import decoding_threads, loaded_engine
 from wd.decoding.out_of_memory import memory_explained
-from wd.decoding.overlap import overlapped
 from wd.model.directory import load_model
 
 # Smaller batches than this waste time; fewer per thread leave threads idle at the end.
 _LEAST_BATCH_TOKENS, _BATCHES_PER_THREAD = 512, 4
 _CHUNK_LINES = 8192
-_NO_INK = {"Cc", "Cf", "Zl", "Zp", "Zs"}
-# Letters, marks and a symbol without a picture: fillers, joiners, the empty braille cell.
-_BLANKS = {*"\u034f\u115f\u1160\u2800\u3164\uffa0", *map(chr, range(0xFE00, 0xFE10))}
-_LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Hypothesis:
-    """One line's translation."""
-
-    text: str
-    score: float
-    """Log-probability over length to the power of the length penalty; 0 for a blank line."""
-    pieces: tuple[int, ...]
-    """Its ids, the end marker last unless it was cut; none for a blank line."""
-    source: tuple[int, ...]
-    """The line's own ids, the end marker last; none for a blank line."""
-
-    @property
-    def tokens(self) -> int:
-        """Pieces in it, the end marker included; 0 for a blank line."""
-        return len(self.pieces)
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether it would have gone on beyond `max_length`."""
-        return bool(self.pieces) and self.pieces[-1] != EOS
-
-
-def is_blank(line: str) -> bool:
-    """Whether nothing in a line can be seen: white space, controls, joiners, soft hyphens."""
-    return all(
-        unicodedata.category(character) in _NO_INK or character in _BLANKS for character in line
-    )
-
-
-class Translator:
+class Translator(LineTranslator):
     """A loaded model. Several threads may call one translator."""
 
     def __init__(
@@ -67,15 +29,13 @@ class Translator:
         tokenizer: Tokenizer,
         threads: int,
     ) -> None:
+        super().__init__(tokenizer)
         self.config = config
         self.device: str = engine.device
         self.threads = threads
         self.chunk_lines = _CHUNK_LINES if self.device == "cuda" else None
-        """So many lines are decoded at a time, and the next ones made pieces beside; None: all."""
         self._engine = engine
-        self._tokenizer = tokenizer
         self._source_pieces = tokenizer.source_pieces
-        self._told_unknown = False
         self._target_ids = {piece: index for index, piece in enumerate(tokenizer.target_pieces)}
 
     @classmethod
@@ -133,44 +93,8 @@ class Translator:
         )
         return cls(config, engine, tokenizer, decoding_threads(engine.device, threads))
 
-    def translate(self, lines: Sequence[str], settings: DecodingConfig) -> list[Hypothesis]:
-        """Translate each line; the result has the lines' order.
-
-        A blank line's translation is the line itself; any other has at least one piece, and at
-        most `max_length`. A source longer than `MAX_POSITIONS` pieces is cut, with a warning.
-        Lines are sorted by length and decoded in batches of at most `batch_tokens` source pieces.
-        The quantization is the loaded model's, whatever `settings` says. Raises DeviceMemoryError.
-        """
-        full = [index for index, line in enumerate(lines) if not is_blank(line)]
-        hypotheses = [Hypothesis(line, 0.0, (), ()) for line in lines]
-        chosen = settings.on(self.device)
-        chunks = self._chunks(lines, full)
-        found = overlapped(
-            [[lines[index] for index in chunk] for chunk in chunks],
-            self._encoded,
-            lambda source_ids: self._decoded(source_ids, chosen),
-            self._hypotheses,
-        )
-        for chunk, translated in zip(chunks, found, strict=True):
-            for index, hypothesis in zip(chunk, translated, strict=True):
-                hypotheses[index] = hypothesis
-        return hypotheses
-
-    def count_pieces(self, line: str) -> int:
-        """Return how many pieces a source has, its end marker among them."""
-        return len(self._tokenizer.encode_source([line])[0])
-
-    def _chunks(self, lines: Sequence[str], full: Sequence[int]) -> list[Sequence[int]]:
-        """Return the lines, by their indices, that are decoded at one call each: on a CPU all."""
-        if self.chunk_lines is None or len(full) <= self.chunk_lines:
-            return [full]
-        # Lines of about one length together, so that batches are not padded for being in chunks.
-        ordered = sorted(full, key=lambda index: len(lines[index]), reverse=True)
-        starts = range(0, len(ordered), self.chunk_lines)
-        return [ordered[start : start + self.chunk_lines] for start in starts]
-
     def _decoded(
-        self, source_ids: Sequence[Sequence[int]], settings: DecodingConfig
+        self, source_ids: Sequence[Sequence[int]], settings: DecodingConfig, count: int
     ) -> list[ctranslate2.TranslationResult]:
         sources = [[self._source_pieces[piece] for piece in line] for line in source_ids]
         assert settings.batch_tokens != "auto"
@@ -179,6 +103,7 @@ class Translator:
             found = self._engine.translate_batch(
                 sources,
                 beam_size=settings.beam_size,
+                num_hypotheses=count,
                 length_penalty=settings.length_penalty,
                 min_decoding_length=1,
                 max_decoding_length=settings.max_length,
@@ -190,17 +115,9 @@ class Translator:
             )
         return found
 
-    def _hypotheses(
-        self,
-        source_ids: Sequence[Sequence[int]],
-        results: Sequence[ctranslate2.TranslationResult],
-    ) -> list[Hypothesis]:
-        ids = [[self._target_ids[piece] for piece in found.hypotheses[0]] for found in results]
-        texts = self._tokenizer.decode_target(ids)
-        return [
-            Hypothesis(text, found.scores[0], tuple(pieces), tuple(source))
-            for text, found, pieces, source in zip(texts, results, ids, source_ids, strict=True)
-        ]
+    def _scored(self, found: ctranslate2.TranslationResult) -> list[Scored]:
+        ids = ([self._target_ids[piece] for piece in pieces] for pieces in found.hypotheses)
+        return list(zip(ids, found.scores, strict=True))
 
     def _budget(self, sources: Sequence[Sequence[str]], batch_tokens: int) -> int:
         """Lower the batch budget where a short text would leave threads without a batch."""
@@ -208,21 +125,3 @@ class Translator:
             return batch_tokens
         share = sum(len(line) for line in sources) // (_BATCHES_PER_THREAD * self.threads)
         return min(batch_tokens, max(_LEAST_BATCH_TOKENS, share))
-
-    def _encoded(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return each line's ids, the end marker last."""
-        ids = self._tokenizer.encode_source(lines)
-        unknown = sum(UNK in line for line in ids)
-        if unknown and not self._told_unknown:
-            self._told_unknown = True
-            _LOG.warning(
-                "%d lines hold characters that the model does not know and cannot translate; one "
-                "whose recipe sets tokenizer.byte_fallback: true knows all",
-                unknown,
-            )
-        too_long = [index for index, line in enumerate(ids) if len(line) > MAX_POSITIONS]
-        if too_long:
-            _LOG.warning("%d lines cut to %d pieces", len(too_long), MAX_POSITIONS)
-        for index in too_long:
-            ids[index] = [*ids[index][: MAX_POSITIONS - 1], EOS]
-        return ids

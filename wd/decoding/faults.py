@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from wd.config import MAX_POSITIONS
-from wd.decoding.engine import Hypothesis, is_blank
+from wd.decoding.lines import Hypothesis, is_blank
 
 Fault = Literal["blank", "loop", "long"]
 """Nothing to be seen; goes round in circles; far longer than its source."""

@@ -10,8 +10,10 @@ import pyarrow.parquet as pq
 
 from wd.config import PseudoConfig
 from wd.data.schema import PSEUDO
-from wd.decoding.engine import Hypothesis, Translator
+from wd.decoding.engine import Translator
 from wd.decoding.faults import FAULTS, Fault, count_cut, fault
+from wd.decoding.lines import Hypothesis
+from wd.decoding.nearest import nearest
 from wd.decoding.report import first
 from wd.errors import ArtifactError
 from wd.places import Place
@@ -35,11 +37,13 @@ class PartTranslator:
 
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
         """Write each row's translation; return counts and sums over the part, and examples."""
-        rows = pq.read_table(part_in, columns=["id", "source"])
+        rows = pq.read_table(part_in, columns=["id", "source", "target"])
         started = perf_counter()
         sources = rows["source"].to_pylist()
-        hypotheses = self._translator.translate(sources, self._config)
+        found = self._translator.n_best(sources, self._config, self._config.n_best)
         seconds = perf_counter() - started
+        picked = list(map(nearest, found, rows["target"].to_pylist()))
+        hypotheses = [several[index] for several, index in zip(found, picked, strict=True)]
         faults = [fault(found) for found in hypotheses]
         kept = [self._keeps(found) for found in faults]
         columns = {
@@ -56,6 +60,7 @@ class PartTranslator:
             "kept": sum(kept),
             **{name: faults.count(name) for name in FAULTS},
             "cut": count_cut(hypotheses),
+            "nearer": sum(index > 0 for index in picked),
             "score": sum(found.score for found in hypotheses),
             "seconds": seconds,
             "decoding": self._decoding,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import sentencex
 
 from wd.config import MAX_POSITIONS, DecodingConfig
-from wd.decoding.engine import Hypothesis, Translator, is_blank
+from wd.decoding.engine import Translator
+from wd.decoding.lines import Hypothesis, is_blank
 from wd.errors import ConfigError
 from wd.language_codes import standard
 

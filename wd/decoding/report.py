@@ -41,6 +41,8 @@ class PseudoReport(Config):
     """Those that outgrow their source."""
     cut: int
     """Those that reached `pseudo.max_length` before their end."""
+    nearer: int = 0
+    """Those that are not the most probable of `pseudo.n_best`, but nearer to their reference."""
     mean_score: float
     sentences_per_second_per_device: float
     decoding: tuple[str, ...]
@@ -51,7 +53,8 @@ class PseudoReport(Config):
     def of(cls, parts: Sequence[Mapping[str, Any]]) -> Self:
         """Sum up what `PartTranslator` counted in each part."""
         texts = ("examples", "decoding")
-        total = {key: sum(part[key] for part in parts) for key in parts[0] if key not in texts}
+        keys = [key for key in parts[0] if key not in texts]
+        total = {key: sum(part.get(key, 0) for part in parts) for key in keys}
         return cls(
             mean_score=total.pop("score") / total["sentences"],
             sentences_per_second_per_device=total["sentences"] / total.pop("seconds"),

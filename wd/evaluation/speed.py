@@ -5,8 +5,9 @@ from statistics import median
 from time import perf_counter
 
 from wd.config import Config, EvaluationConfig
-from wd.decoding.engine import Hypothesis, Translator
+from wd.decoding.engine import Translator
 from wd.decoding.faults import count_cut, warn_of_cuts
+from wd.decoding.lines import Hypothesis
 
 
 class Speed(Config):

@@ -42,6 +42,9 @@ class TrainingJob:
     """The translation model that is trained or generated."""
     train: tuple[Place, ...]
     """Folders of shards, which are read as one."""
+    words: tuple[Place, ...] = ()
+    """Folders of the teacher's stored word distributions, one for each of `train`; without them it
+    runs beside the student where the objective needs it."""
     held_out: HeldOut
     scratch: Place
     """Folder for checkpoints and the result; a job with the same one goes on where it stopped."""
@@ -71,6 +74,8 @@ class TrainingJob:
             "held-out text": digests_of(self.held_out.corpus, PARTS),
             "tokenizer": digests_of(self.held_out.tokenizer, "*.model"),
         }
+        if self.words:
+            files["words"] = [digest for one in self.words for digest in digests_of(one, PARTS)]
         facts = {
             "configs": [each and each.model_dump(mode="json") for each in configs],
             "files": files,

@@ -81,6 +81,39 @@ class LeanDivergence(Function):
         return gradient_NV, None, None, None, None
 
 
+class LeanStoredDivergence(Function):
+    """T^2 KL(words || student) of what is stored of a teacher; the same on a CPU."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits_NV: Tensor,
+        pieces_NK: Tensor,
+        goal_NK: Tensor,
+        inside_N: Tensor,
+        temperature: float,
+        compiled: bool,
+    ) -> Tensor:
+        """Return the divergence [], float32; `goal_NK` are log-probabilities, in sum 1."""
+        by_row = _function(_stored_rows, compiled)
+        loss_N, normaliser_N = _joined(
+            by_row(*each, temperature) for each in _blocks(compiled, logits_NV, pieces_NK, goal_NK)
+        )
+        ctx.save_for_backward(logits_NV, pieces_NK, goal_NK, normaliser_N, inside_N)
+        ctx.temperature, ctx.compiled = temperature, compiled
+        return temperature**2 * (loss_N * inside_N).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        """Return the gradient of the student's logits, in their precision."""
+        *tensors, inside_N = ctx.saved_tensors
+        by_row = _function(_stored_gradient_rows, ctx.compiled)
+        blocks = _blocks(ctx.compiled, *tensors, scale * ctx.temperature * inside_N)
+        (gradient_NV,) = _joined((by_row(*each, ctx.temperature),) for each in blocks)
+        return gradient_NV, None, None, None, None, None
+
+
 def _loss_rows(logits_RV: Tensor, target_R: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Return each row's loss and log-sum-exp [R], float32."""
     logs_RV, normaliser_R = _logs(logits_RV, 1.0)
@@ -129,6 +162,28 @@ def _divergence_gradient_rows(
     ours_RV = _exp(logits_RV.float() / temperature - normaliser_R[:, None])
     theirs_RV = _exp(teacher_RV.float() / temperature - teacher_normaliser_R[:, None])
     return ((ours_RV - theirs_RV) * scale_R[:, None]).to(logits_RV.dtype)
+
+
+def _stored_rows(
+    logits_RV: Tensor, pieces_RK: Tensor, goal_RK: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Return each row's divergence and the student's log-sum-exp [R], float32."""
+    logs_RV, normaliser_R = _logs(logits_RV, temperature)
+    return (goal_RK.exp() * (goal_RK - logs_RV.gather(1, pieces_RK))).sum(1), normaliser_R
+
+
+def _stored_gradient_rows(
+    logits_RV: Tensor,
+    pieces_RK: Tensor,
+    goal_RK: Tensor,
+    normaliser_R: Tensor,
+    scale_R: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Return (student - teacher) * scale [R, V], in the logits' precision."""
+    ours_RV = _exp(logits_RV.float() / temperature - normaliser_R[:, None])
+    ours_RV = ours_RV.scatter_add(1, pieces_RK, -goal_RK.exp())
+    return (ours_RV * scale_R[:, None]).to(logits_RV.dtype)
 
 
 def _logs(logits_RV: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

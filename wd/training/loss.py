@@ -8,9 +8,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from wd.data.distributions import Words
 from wd.data.schema import PAD
 from wd.model.paths import takes_gpu_path
-from wd.training.lean_loss import LeanCrossEntropy, LeanDivergence
+from wd.training.lean_loss import LeanCrossEntropy, LeanDivergence, LeanStoredDivergence
 
 
 def cross_entropy(
@@ -77,3 +78,24 @@ def word_divergence(
     goal_BTV = (teacher_BTV.float() / temperature).log_softmax(-1)
     each_BTV = functional.kl_div(student_BTV, goal_BTV, reduction="none", log_target=True)
     return temperature**2 * (each_BTV.sum(-1) * (target_BT != PAD)).sum()
+
+
+def stored_divergence(
+    logits_BTV: Tensor,
+    words: Words,
+    target_BT: Tensor,
+    temperature: float,
+    *,
+    compiled: bool = False,
+) -> Tensor:
+    """Return what `word_divergence` does, of the words that are stored of a teacher.
+
+    Their probabilities are made to sum to one, and all other words have none (Tan et al. 2019,
+    their top-K distillation); with the whole vocabulary stored nothing is lost.
+    """
+    goal_BTK = (words.logs_BTK / temperature).log_softmax(-1)
+    stored = words.pieces_BTK.flatten(0, 1), goal_BTK.flatten(0, 1)
+    inside_N = target_BT.flatten() != PAD
+    return LeanStoredDivergence.apply(
+        logits_BTV.flatten(0, 1), *stored, inside_N, temperature, compiled
+    )

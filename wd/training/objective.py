@@ -14,7 +14,7 @@ from wd.data.batches import Batch
 from wd.data.schema import PAD
 from wd.model.transformer import Transformer
 from wd.training.hidden_states import Counterparts, States, counterparts, recorded, state_distance
-from wd.training.loss import cross_entropy, word_divergence
+from wd.training.loss import cross_entropy, stored_divergence, word_divergence
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 """Source [B, S] and shifted target [B, T] -> logits [B, T, V]."""
@@ -66,11 +66,27 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class StoredGuide:
+    """The teacher's words as batches bring them along: no teacher runs."""
+
+    config: ObjectiveConfig
+
+    def loss(self, logits_BTV: Tensor, batch: Batch, *, compiled: bool = False) -> Tensor:
+        """Return how far a student's logits are from the teacher's words, weighted."""
+        assert batch.words is not None
+        temperature, words = self.config.temperature, batch.words
+        divergence = stored_divergence(
+            logits_BTV, words, batch.target_BT, temperature, compiled=compiled
+        )
+        return self.config.word_kd * divergence
+
+
+@dataclass(frozen=True)
 class Objective:
     """The loss of a model that is being trained."""
 
     label_smoothing: float
-    guide: Guide | None = None
+    guide: Guide | StoredGuide | None = None
     compiled: bool = False
     """Whether losses over the vocabulary are compiled where that pays."""
 
@@ -82,6 +98,10 @@ class Objective:
         if self.guide is None:
             logits_BTV = forward(batch.source_BS, batch.target_in_BT)
             return self._cross_entropy(logits_BTV, batch)
+        if isinstance(self.guide, StoredGuide):
+            logits_BTV = forward(batch.source_BS, batch.target_in_BT)
+            added = self.guide.loss(logits_BTV, batch, compiled=self.compiled)
+            return self._cross_entropy(logits_BTV, batch) + added
         with recorded(model) as states:
             logits_BTV = forward(batch.source_BS, batch.target_in_BT)
         loss = self._cross_entropy(logits_BTV, batch)

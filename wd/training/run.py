@@ -18,7 +18,7 @@ from wd.training.diagnosis import draw
 from wd.training.generator_trainee import GeneratorTrainee
 from wd.training.job import TrainingJob, leave_result
 from wd.training.loop import Hooks, Wish, go_on, train
-from wd.training.objective import Guide, Objective
+from wd.training.objective import Guide, Objective, StoredGuide
 from wd.training.out_of_memory import memory_explained
 from wd.training.publication import load_best
 from wd.training.reporter import OnValidation, Reporter
@@ -44,7 +44,7 @@ def run_job(
         memory_explained(job.config, world),
         beside(attach(job.tracker if world.rank == 0 else None)) as tracker,
     ):
-        trainee = make_trainee(job, world)
+        trainee, reader = make_trainee(job, world), ShardReader(job.train, job.words)
         reporter = Reporter(job, trainee, world, tracker, on_validation)
         checkpoints = CheckpointFolder(job.scratch / "checkpoints", job.fingerprint())
         hooks = Hooks(
@@ -54,7 +54,7 @@ def run_job(
             resumed=reporter.resumed,
             wish=wish,
         )
-        done = train(trainee, ShardReader(job.train), job.config, checkpoints, hooks, world)
+        done = train(trainee, reader, job.config, checkpoints, hooks, world)
         trainee.gather()
         if world.rank:
             return
@@ -84,8 +84,10 @@ def make_trainee(job: TrainingJob, world: World) -> Trainee:
 
 
 def _objective(job: TrainingJob, world: World) -> Objective:
-    guide = None
-    if job.objective.needs_teacher:
+    guide: Guide | StoredGuide | None = None
+    if job.words:
+        guide = StoredGuide(job.objective)
+    elif job.objective.needs_teacher:
         assert job.teacher is not None
         teacher = load_transformer(Path(job.teacher)).requires_grad_(False)
         if is_sharded(job.config, world):

@@ -55,7 +55,8 @@ def evened(batches: list[Batch], config: TrainingConfig, world: World) -> list[B
 def _nothing(batch: Batch) -> Batch:
     """Return a sentence of a batch, with nothing in its target that a loss would count."""
     target_BT = torch.full_like(batch.target_BT[:1], PAD)
-    return Batch(batch.source_BS[:1], batch.target_in_BT[:1], target_BT)
+    words = batch.words and batch.words.first()
+    return Batch(batch.source_BS[:1], batch.target_in_BT[:1], target_BT, words)
 
 
 def is_spread(module: nn.Module) -> bool:

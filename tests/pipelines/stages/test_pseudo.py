@@ -8,6 +8,7 @@ import pytest
 
 from wd.config import ShardsConfig
 from wd.data.schema import CORPUS, PSEUDO
+from wd.data.selection import Selection
 from wd.data.shards import pack_pseudo
 from wd.data.tokenizer import Tokenizer
 from wd.errors import ArtifactError
@@ -49,6 +50,22 @@ def test_what_is_not_kept_is_left_out_and_counted(
         for pair in zip(batch["source"], batch["target"], strict=True)
     ]
     assert sorted(packed) == sorted(zip(sources, targets, strict=True))
+
+
+def test_what_is_not_selected_is_left_out_and_counted(part: Path, tokenizer_folder: Path) -> None:
+    texts = pq.read_table(part).to_pylist()
+    said = pq.read_table(part.parent / "said" / part.name).to_pylist()
+    for row in (4, 5, 7):  # three times the same, one of them said badly
+        texts[row]["source"], said[row]["hypothesis"] = texts[1]["source"], said[1]["hypothesis"]
+    for row in (2, 7):
+        said[row]["score"] = -2.0
+    pq.write_table(pa.Table.from_pylist(texts, schema=CORPUS), part)
+    pq.write_table(pa.Table.from_pylist(said, schema=PSEUDO), part.parent / "said" / part.name)
+    out, selection = part.with_name("out.parquet"), Selection(-1.5, deduplicate=True)
+    folder = part.parent / "said"
+    counts = pack_pseudo(tokenizer_folder, CONFIG, folder, part, out, selection=selection)
+    assert (counts["left_out"], counts["trimmed"], counts["duplicate"]) == (10, 2, 2)
+    assert counts["pairs"] == 16
 
 
 def test_exchanged_rows_are_found_whether_they_are_kept_or_not(
