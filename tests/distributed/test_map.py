@@ -11,10 +11,12 @@ from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coor
 from ray.exceptions import RayTaskError
 
 from tests.distributed.text_parts import visible, write_parts
+from tests.store.s3_server import CREDENTIALS
 from wd.config import RayConfig
 from wd.distributed import resources
 from wd.distributed.map import map_parts
 from wd.errors import ClusterError, DataError, RegistryError
+from wd.store.shelf import Shelf
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 CONFIG = RayConfig()
@@ -137,6 +139,7 @@ def test_parts_are_made_side_by_side_whatever_was_reserved_by_who_is_gone(tmp_pa
 
 
 def slow(log: Path, part: Path, out: Path) -> dict[str, Any]:
+    os.environ |= CREDENTIALS  # this process is older than the test's store
     log.write_text(str(time.time()))
     time.sleep(2)
     out.touch()
@@ -144,12 +147,16 @@ def slow(log: Path, part: Path, out: Path) -> dict[str, Any]:
 
 
 def test_a_part_that_takes_long_is_not_said_to_wait_for_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    store_root: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Of a part that goes to a store nothing is seen before it is complete."""
     monkeypatch.setattr(resources, "TELL_SECONDS", 0.1)
     log = tmp_path / "log"
     parts = write_parts(tmp_path / "in", "a")
-    map_parts(partial(slow, log), parts, tmp_path / "out", config=CONFIG)
+    map_parts(partial(slow, log), parts, Shelf(store_root, "out"), config=CONFIG)
     began = float(log.read_text())
     told = [each.created for each in caplog.records if "waiting for room" in each.getMessage()]
     assert [when for when in told if when > began + 1] == []
