@@ -156,7 +156,7 @@ def test_a_part_that_takes_long_is_not_said_to_wait_for_room(
     monkeypatch.setattr(resources, "TELL_SECONDS", 0.1)
     log = tmp_path / "log"
     parts = write_parts(tmp_path / "in", "a")
-    map_parts(partial(slow, log), parts, Shelf(store_root, "out"), config=CONFIG)
+    map_parts(partial(slow, log), parts, Shelf(store_root, ".work/test/map/out"), config=CONFIG)
     began = float(log.read_text())
     told = [each.created for each in caplog.records if "waiting for room" in each.getMessage()]
     assert [when for when in told if when > began + 1] == []
