@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
+from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
 from ray.exceptions import RayTaskError
 
 from tests.distributed.text_parts import visible, write_parts
+from tests.store.s3_server import CREDENTIALS
 from wd.config import RayConfig
+from wd.distributed import resources
 from wd.distributed.map import map_parts
 from wd.errors import ClusterError, DataError, RegistryError
+from wd.store.shelf import Shelf
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 CONFIG = RayConfig()
@@ -107,3 +112,51 @@ def test_actors_that_cannot_fit_are_told(tmp_path: Path) -> None:
     config = RayConfig(map_cpus=64)
     with pytest.raises(ClusterError, match=r"ray.map_cpus.* a process of 64 CPUs, .* has 2 CPUs"):
         map_parts(Suffix, parts, tmp_path / "out", config=config, actor_args=(tmp_path / "log", ""))
+
+
+def meet(folder: Path, part: Path, out: Path) -> dict[str, Any]:
+    """Wait for a second part to be made at the same time."""
+    (folder / part.name).touch()
+    deadline = time.monotonic() + 100
+    while len(list(folder.iterdir())) < 2:
+        assert time.monotonic() < deadline, "one part at a time"
+        time.sleep(0.05)
+    out.touch()
+    return {}
+
+
+def test_parts_are_made_side_by_side_whatever_was_reserved_by_who_is_gone(tmp_path: Path) -> None:
+    """A killed driver leaves all that it had reserved with Ray Data's coordinator, for minutes."""
+    coordinator = get_or_create_autoscaling_coordinator()
+    all_there_is = [node["Resources"] for node in ray.nodes()]
+    ray.get(coordinator.request_resources.remote("killed", all_there_is, expire_after_s=180))
+    (tmp_path / "met").mkdir()
+    parts = write_parts(tmp_path / "in", "a", "b")
+    try:
+        map_parts(partial(meet, tmp_path / "met"), parts, tmp_path / "out", config=CONFIG)
+    finally:
+        ray.get(coordinator.cancel_request.remote("killed"))
+
+
+def slow(log: Path, part: Path, out: Path) -> dict[str, Any]:
+    os.environ |= CREDENTIALS  # this process is older than the test's store
+    log.write_text(str(time.time()))
+    time.sleep(2)
+    out.touch()
+    return {}
+
+
+def test_a_part_that_takes_long_is_not_said_to_wait_for_room(
+    tmp_path: Path,
+    store_root: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of a part that goes to a store nothing is seen before it is complete."""
+    monkeypatch.setattr(resources, "TELL_SECONDS", 0.1)
+    log = tmp_path / "log"
+    parts = write_parts(tmp_path / "in", "a")
+    map_parts(partial(slow, log), parts, Shelf(store_root, ".work/test/map/out"), config=CONFIG)
+    began = float(log.read_text())
+    told = [each.created for each in caplog.records if "waiting for room" in each.getMessage()]
+    assert [when for when in told if when > began + 1] == []

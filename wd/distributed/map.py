@@ -1,5 +1,6 @@
 """Part files mapped by Ray Data, a task or an actor for each; without workers in this process."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,12 @@ from wd.distributed.resources import Want, await_room, room, scales, watched
 from wd.distributed.runtime import ensure_ray
 from wd.logs import Voice, take_over
 from wd.places import Place
-from wd.store.shelf import here, names
+from wd.store.shelf import here
 
 if TYPE_CHECKING:
-    from ray.data import ActorPoolStrategy
+    from ray.data import ActorPoolStrategy, DataContext, Dataset
+
+    from wd.distributed.notes import Note
 
 
 def map_parts(
@@ -68,41 +71,61 @@ def _run(
     made: Parts,
 ) -> None:
     ensure_ray(config)
-    import ray
+    from wd.distributed.notes import Note
 
-    context = ray.data.DataContext.get_current()
-    take_over("ray")  # importing it has set up its own log
-    context.execution_no_progress_timeout_s = -1  # a part may take hours, and so may a node to come
-    context.enable_progress_bars = False  # of Ray's own
-    # A pool whose actors are all busy with their one part is to grow.
-    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
-    rows = ray.data.from_items(
-        [{"part": number} for number in range(len(todo))], override_num_blocks=len(todo)
-    )
-    if actor_args is None:
-        want = Want(config.map_cpus, 0.0, "ray.map_cpus")
-        part = _Part(cast(Worker, worker), todo, out, Voice.here())
-        results = rows.map(part, num_cpus=want.cpus)
-    else:
-        gpus = gpu_share(config, gpu_on_cluster(config))
-        want = Want(config.map_cpus, gpus, "ray.map_cpus")
-        results = rows.map(
-            _PartInActor,
-            fn_constructor_args=(worker, actor_args, todo, out, Voice.here()),
-            compute=_pool(want, len(todo)),
-            num_cpus=want.cpus,
-            num_gpus=want.gpus or None,
-        )
+    gpus = 0.0 if actor_args is None else gpu_share(config, gpu_on_cluster(config))
+    want = Want(config.map_cpus, gpus, "ray.map_cpus")
+    begun = Note(f"wd-{uuid.uuid4().hex}-begun")
+    results = _mapped(worker, actor_args, want, (todo, out, Voice.here(), begun))
     who = f"making {out.name}"
     await_room(want, who)
-    before = names(out)
     failed = []
-    with watched(want, who, lambda: names(out) != before):
-        for row in results.iter_rows():
-            failed += [row] if row["kind"] else []
-            made()
+    try:
+        with watched(want, who, lambda: begun.read() is not None):
+            for row in results.iter_rows():
+                failed += [row] if row["kind"] else []
+                made()
+    finally:
+        begun.remove()
     if failed:
         raise errors.from_data(failed[0])
+
+
+def _mapped(
+    worker: Worker | Callable[..., Worker],
+    actor_args: tuple[Any, ...] | None,
+    want: Want,
+    work: tuple[Sequence[Place], Place, Voice, "Note"],
+) -> "Dataset":
+    """Return a data set with a row for each part, which is made when the row is asked for."""
+    import ray
+
+    _set_up(ray.data.DataContext.get_current())
+    parts = len(work[0])
+    rows = ray.data.from_items(
+        [{"part": number} for number in range(parts)], override_num_blocks=parts
+    )
+    if actor_args is None:
+        return rows.map(_Part(cast(Worker, worker), *work), num_cpus=want.cpus)
+    return rows.map(
+        _PartInActor,
+        fn_constructor_args=(worker, actor_args, *work),
+        compute=_pool(want, parts),
+        num_cpus=want.cpus,
+        num_gpus=want.gpus or None,
+    )
+
+
+def _set_up(context: "DataContext") -> None:
+    take_over("ray")  # importing Ray Data has set up its own log
+    context.execution_no_progress_timeout_s = -1  # a part may take hours, and so may a node to come
+    context.enable_progress_bars = False  # of Ray's own
+    # Ray Data would keep to the share of the cluster that an actor of its own assigns to it. That
+    # is nothing beside another driver that keeps all busy, and for minutes after one was killed:
+    # it then has one task at a time, whatever is free. Who has room is for Ray's scheduler to say.
+    context.op_resource_reservation_enabled = False
+    # A pool whose actors are all busy with their one part is to grow.
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
 
 
 def _pool(want: Want, parts: int) -> "ActorPoolStrategy":
@@ -118,14 +141,18 @@ def _pool(want: Want, parts: int) -> "ActorPoolStrategy":
 class _Part:
     """Makes one part; a user's mistake comes back as a row, not as a remote traceback."""
 
-    def __init__(self, worker: Worker, parts: Sequence[Place], out: Place, voice: Voice) -> None:
+    def __init__(
+        self, worker: Worker, parts: Sequence[Place], out: Place, voice: Voice, begun: "Note"
+    ) -> None:
         self._worker = worker
         self._parts = parts
         self._out = out
         self._voice = voice
+        self._begun = begun
 
     def __call__(self, row: dict[str, int]) -> dict[str, str]:
         self._voice.adopt()
+        self._begun.leave("")
         try:
             make(self._worker, self._parts[row["part"]], self._out)
         except errors.UserError as error:
@@ -143,8 +170,9 @@ class _PartInActor(_Part):
         parts: Sequence[Place],
         out: Place,
         voice: Voice,
+        begun: "Note",
     ) -> None:
         # At the first part and not here: an error in an actor's constructor kills the actor, and
         # Ray tells of that only.
         built = cache(lambda: worker(*args))
-        super().__init__(lambda part, made: built()(part, made), parts, out, voice)
+        super().__init__(lambda part, made: built()(part, made), parts, out, voice, begun)

@@ -1,4 +1,4 @@
-"""Notes that the processes of one training leave each other, in the cluster's key-value store.
+"""Notes that the processes of one piece of work leave each other, in the cluster's key-value store.
 
 No disk need be shared for them, and none is left behind: they go with the cluster.
 """
