@@ -29,6 +29,13 @@ Model = Annotated[
 Quantized = Annotated[
     Quantization, typer.Option("--quantization", help="How weights are held while decoding.")
 ]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LANGUAGE",
+        help="Lines are paragraphs, in this language: each sentence is translated on its own.",
+    ),
+]
 REFUSED = 1
 """The exit status where the gate refuses a version."""
 _DECODING = DecodingConfig()
@@ -88,13 +95,7 @@ def translate(
         Path | None, typer.Option("-i", "--input", help="Text, one sentence per line.")
     ] = None,
     target: Annotated[Path | None, typer.Option("-o", "--output", help="Translations.")] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LANGUAGE",
-            help="Lines are paragraphs, in this language: each sentence is translated on its own.",
-        ),
-    ] = None,
+    split: Split = None,
     beam: Annotated[
         int | None,
         typer.Option(

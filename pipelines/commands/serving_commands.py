@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.model_commands import Root
+from pipelines.commands.model_commands import Root, Split
 from pipelines.commands.options import LogForm, examples
 from wd.config import ChosenQuantization
 
@@ -40,13 +40,7 @@ def serve(
     max_characters: Annotated[
         int, typer.Option(min=1, max=10_000_000, help="In a request; more are refused (413).")
     ] = 10_000,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LANGUAGE",
-            help="Lines are paragraphs, in this language: each sentence is translated on its own.",
-        ),
-    ] = None,
+    split: Split = None,
     beam: Annotated[int | None, typer.Option(min=1, max=64, help="Beam size.")] = None,
     quantization: Annotated[
         ChosenQuantization | None, typer.Option(help="How weights are held.")

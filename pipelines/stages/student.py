@@ -31,7 +31,7 @@ def student(run: Run, method: Method) -> Artifact:
     inputs = training_inputs(run)
     if method != "scratch":
         inputs |= student_inputs(run)
-    beside = objective.needs_teacher and not recipe.stores_words
+    beside = method != "scratch" and recipe.runs_teacher
     if method == "copy" or beside:
         inputs["teacher"] = teacher(run)
     if method == "wd":

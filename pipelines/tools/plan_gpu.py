@@ -112,8 +112,7 @@ def plan_gpu(recipe: Recipe, card: Gpu, *, mfu: float = MFU, length: int = 25) -
 
 def _stages(recipe: Recipe) -> dict[str, _Stage]:
     teacher, student = recipe.teacher_model, recipe.student_model
-    beside = recipe.objective.needs_teacher and not recipe.stores_words
-    guide = teacher if beside else None
+    guide = teacher if recipe.runs_teacher else None
     grouping, count = recipe.generator.grouping, count_parameters(student)
     classes = generable_classes(teacher, student, grouping)
     learned = sum(own_parameters(each, grouping) for each in classes)

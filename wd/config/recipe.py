@@ -154,6 +154,11 @@ class Recipe(Config):
         """Whether students are compared with stored word distributions."""
         return self.pseudo.top_k > 0 and self.objective.word_kd > 0
 
+    @property
+    def runs_teacher(self) -> bool:
+        """Whether the teacher runs beside every student that learns from it."""
+        return self.objective.needs_teacher and not self.stores_words
+
     def model(self, shape: ModelShape) -> ModelConfig:
         """Return `shape` completed with the recipe's vocabulary sizes."""
         source, target = self.tokenizer.sizes

@@ -65,9 +65,10 @@ def in_use(
     found: dict[str, list[InUse]] = {name: [] for name in folders}
     for quantization in _HOW[device]:
         load = partial(_loaded, folders, quantization, device)
-        one, every = load(1), load(threads)
+        every = one = load(1)
         paces = [_paces(one, one, lines, config, 1)]
         if threads > 1:
+            every = load(threads)
             paces.append(_paces(load(1, threads), every, lines, config, threads))
         for name, translator in every.items():
             texts = [line.text for line in translator.translate(sources, config)]
