@@ -130,8 +130,6 @@ class Run:
             return found or self.store.planned(identity)
         if found:
             self.say(f"exists  {found.name}")
-            # Who was killed after it was published may have left its run open.
-            self.tracker.end_child(identity.name, "FINISHED")
             return found
         with self.store.lock(identity):
             if not again and (found := self.store.find(identity)):
@@ -140,25 +138,27 @@ class Run:
 
     def _build(self, identity: Identity, build: Callable[[Work], Metrics]) -> Artifact:
         name = f"{identity.stage} {identity.label}"
-        with self.tracker.child(name, key=identity.name) as tracker:
+        with ExitStack() as tracked:
+            tracker = tracked.enter_context(self.tracker.child(name, key=identity.name))
             tracker.log_params(identity.described["config"])
-            tracker.set_tags(
-                {
-                    "wd.artifact": identity.name,
-                    **{f"wd.input.{role}": name for role, name in identity.inputs.items()},
-                }
-            )
+            inputs = {f"wd.input.{role}": one for role, one in identity.inputs.items()}
+            tracker.set_tags({"wd.artifact": identity.name, **inputs})
             handle, place = tracker.handle(), f"{identity.stage}/{identity.hash}"
             page = handle.page if handle else None
             scratch, taken = self.store.work_folder(identity), dict[str, Shelf]()
+
+            def build_and_track(out: Path) -> Metrics:
+                metrics = build(Work(out, scratch, tracker, taken))
+                _log_final(tracker, metrics)
+                # Before it is published: whoever finds an artifact need not ask for its run.
+                tracked.close()
+                return metrics
+
             with shown(self.store.root, identity.name, place, page):
                 self.say(f"making  {identity.name}")
-                artifact = self.store.publish(
-                    identity, lambda out: build(Work(out, scratch, tracker, taken)), taken
-                )
+                artifact = self.store.publish(identity, build_and_track, taken)
                 seconds = artifact.manifest["seconds"]
                 self.say(f"made    {artifact.name} in {seconds:.0f} s", made={"seconds": seconds})
-            _log_final(tracker, artifact.metrics)
         return artifact
 
     def say(self, line: str, **figures: Mapping[str, Any]) -> None:

@@ -110,23 +110,39 @@ def test_published_figures_do_not_tear_the_curves(recipe: Recipe) -> None:
     assert client.get_run(ids[0]).data.tags["wd.published"] == "average"
 
 
-def test_a_stage_whose_end_was_not_tracked_is_ended_when_found(recipe: Recipe) -> None:
-    """Its process was killed after it had published."""
+def test_the_run_of_a_stage_ends_before_its_artifact_is_published(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a kill leaves no open run that nobody would come back to: what is found is never asked."""
     from wd.tracking import connect
 
     ids: list[str] = []
 
     def build(work: Work) -> Metrics:
         ids.append(str(work.tracker.run_id))
-        return {}
+        return {"lines": 3}
 
-    for left_as in ("RUNNING", "FINISHED"):
-        with Run(recipe) as run:
+    def killed(folder: Path, manifest: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, Run(recipe) as run:
+        patch.setattr("wd.artifacts.write_manifest", killed)
+        with pytest.raises(KeyboardInterrupt):
             run.stage("teacher", version=1, config={}, inputs={}, build=build)
-        client = connect(f"sqlite:///{recipe.root}/mlflow.db")
-        assert client.get_run(ids[0]).info.status == "FINISHED"
-        client.update_run(ids[0], status=left_as)
-    assert len(ids) == 1
+    client = connect(f"sqlite:///{recipe.root}/mlflow.db")
+    assert client.get_run(ids[0]).info.status == "FINISHED"
+    with Run(recipe) as run:
+        made = run.stage("teacher", version=1, config={}, inputs={}, build=build)
+    assert made.metrics == {"lines": 3}
+    assert ids == [ids[0]] * 2
+    assert client.get_run(ids[0]).info.status == "FINISHED"
+
+
+def test_what_exists_is_found_without_tracking(recipe: Recipe) -> None:
+    with Run(overridden(recipe, {"tracking.uri": "none"})) as run:
+        made = run.stage("teacher", version=1, config={}, inputs={}, build=lambda _: {})
+    with Run(overridden(recipe, {"tracking.uri": "http://127.0.0.1:1"})) as run:
+        assert run.stage("teacher", version=1, config={}, inputs={}, build=lambda _: {}) == made
 
 
 @pytest.mark.parametrize("linked", [True, False])
