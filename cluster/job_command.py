@@ -1,5 +1,6 @@
 """A job's command line: read by `wd` itself before it is sent, its paths made the cluster's."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def _places(given: Mapping[str, Any], typed: Sequence[str]) -> list[str]:
     for key, place in {"root": settings.root, "corpus.dir": settings.corpus.dir}.items():
         if place is not None and _is_relative(place):
             places.append(f"{key}={Path(place).absolute()}")
-    return places
+    models = settings.local_models()
+    return places + [f"{key}={json.dumps(place)}" for key, place in models.items()]
 
 
 def _is_relative(place: str) -> bool:

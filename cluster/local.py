@@ -70,11 +70,17 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(
-    *, cpus: float = 2, workers: int = 0, object_store_memory: int = 200_000_000
+    *,
+    cpus: float = 2,
+    workers: int = 0,
+    object_store_memory: int = 200_000_000,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    within: Command = (),
 ) -> Iterator[LocalCluster]:
     """Run a head and `workers` further nodes, with `cpus` CPUs each, while the context lasts.
 
-    `object_store_memory` is in bytes, per node. Raises UserError if a node does not come up.
+    `object_store_memory` is in bytes, per node. The head has variables of its own in `environment`,
+    and the command `within` runs it. Raises UserError if a node does not come up.
     """
     with ExitStack() as stack:
         # Short: the paths of Unix sockets below it may have 107 bytes at most.
@@ -109,6 +115,8 @@ def local_cluster(
         start(
             *("--head", f"--port={ports[0]}", f"--dashboard-port={ports[1]}"),
             f"--dashboard-host={HOST}",
+            environment=environment,
+            within=within,
         )
         for _ in range(workers):
             cluster.add_node()

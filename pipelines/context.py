@@ -184,10 +184,7 @@ class Run:
         changes: dict[str, Any] = {"root": self.store.root, "ray.workers": 0, "ray.gpu": gpu}
         if self.recipe.corpus.dir is not None:
             changes["corpus.dir"] = str(Path(self.recipe.corpus.dir).expanduser().absolute())
-        source = self.recipe.teacher.source
-        if source is not None and Path(source).exists():
-            changes["teacher.from"] = str(Path(source).absolute())
-        return changes
+        return changes | self.recipe.local_models()
 
     def sibling(self, recipe: Recipe) -> "Run":
         """Return a run of another recipe below the same MLflow run.

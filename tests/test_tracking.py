@@ -7,9 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.mlflow_server import free_port, mlflow_server
 from wd.config import Recipe, TrackingConfig, overridden, validated
 from wd.registry import Registry, RegistryError
 from wd.tracking import (
@@ -35,47 +35,6 @@ from wd.training.run import run_job
 from wd.training.world import World
 
 RECIPE = Recipe(name="it's", source_language="en", target_language="de")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def mlflow_server(
-    folder: Path, port: int | None = None
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a server while the context lasts; yields its address, and its process group's leader."""
-    uri = f"http://127.0.0.1:{port or free_port()}"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
-            *("--serve-artifacts", "--artifacts-destination", str(folder / "files")),
-            *("--host", "127.0.0.1", "--port", uri.rpartition(":")[2]),
-        ],
-        env=os.environ
-        | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail("the MLflow server did not start")
-        yield uri, process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ from typing import Any
 
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
+from pipelines.stages.imported import further_teacher
 from pipelines.stages.monolingual import monolingual
 from pipelines.stages.shards import VERSION as SHARDS_VERSION
 from pipelines.stages.shards import check_kept, packed, warn_of_unknown
 from pipelines.stages.teacher import teacher
 from pipelines.stages.tokenizer import tokenizer
 from wd.artifacts import Artifact, Metrics
-from wd.config import PSEUDO_SELECTION, PSEUDO_STORED, PseudoConfig, RayConfig
+from wd.config import PSEUDO_INPUTS, PSEUDO_SELECTION, PSEUDO_STORED, PseudoConfig, RayConfig
 from wd.data.selection import Selection, lowest_score
 from wd.data.shards import pack_pseudo
 from wd.errors import DataError
@@ -36,13 +37,19 @@ def pseudo(run: Run) -> Artifact:
         from wd.distributed.accelerator import check_half_precision
 
         check_half_precision(run.recipe)  # before hours go into a teacher
-    recipe, texts, model = run.recipe, sources(run), teacher(run)
+    recipe, texts, models = run.recipe, sources(run), teachers(run)
 
     def build(work: Work) -> Metrics:
         from wd.decoding.faults import warn_of_cuts
         from wd.decoding.report import REPORT, PseudoReport, table, write_report
 
-        stats = _translate(_parts(texts), model.place, recipe.pseudo, recipe.ray, work)
+        stats = _translate(
+            _parts(texts),
+            [model.place for model in models.values()],
+            recipe.pseudo,
+            recipe.ray,
+            work,
+        )
         report = PseudoReport.of(stats)
         write_report(report, work.out)
         work.tracker.log_file(work.out / REPORT)
@@ -55,8 +62,8 @@ def pseudo(run: Run) -> Artifact:
     return run.stage(
         "pseudo",
         version=VERSION,
-        config={"pseudo": recipe.pseudo.without("monolingual", *PSEUDO_SELECTION, *PSEUDO_STORED)},
-        inputs={**texts, "teacher": model},
+        config={"pseudo": recipe.pseudo.without(*PSEUDO_INPUTS, *PSEUDO_SELECTION, *PSEUDO_STORED)},
+        inputs={**texts, **models},
         build=build,
     )
 
@@ -111,6 +118,13 @@ def sources(run: Run) -> dict[str, Artifact]:
     return texts | ({"monolingual": monolingual(run)} if run.recipe.pseudo.monolingual else {})
 
 
+def teachers(run: Run) -> dict[str, Artifact]:
+    """Return the models that translate, by role, the recipe's teacher first."""
+    further = (further_teacher(run, place) for place in run.recipe.pseudo.teachers)
+    roles = {f"teacher-{number}": model for number, model in enumerate(further, 2)}
+    return {"teacher": teacher(run), **roles}
+
+
 def _parts(texts: Mapping[str, Artifact]) -> list[Place]:
     return [part for text in texts.values() for part in text.files("train")]
 
@@ -122,7 +136,11 @@ def _selection(parts: Sequence[Place], said: Place, config: PseudoConfig) -> Sel
 
 
 def _translate(
-    parts: Sequence[Place], model: Place, config: PseudoConfig, ray: RayConfig, work: Work
+    parts: Sequence[Place],
+    models: Sequence[Place],
+    config: PseudoConfig,
+    ray: RayConfig,
+    work: Work,
 ) -> list[dict[str, Any]]:
     """Fill the artifact with parts; return what was counted in each."""
     from wd.decoding.parts import PartTranslator
@@ -133,7 +151,7 @@ def _translate(
     device, threads = decoding_device(ray), max(1, int(ray.map_cpus)) if ray.workers else 0
     # The scratch folder outlives a killed run, so its finished parts are not translated again.
     stats = map_parts(
-        PartTranslator, parts, made, config=ray, actor_args=(model, config, device, threads)
+        PartTranslator, parts, made, config=ray, actor_args=(models, config, device, threads)
     )
     for part in parts:
         work.take(made / part.name, part.name)

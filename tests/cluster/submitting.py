@@ -53,3 +53,15 @@ def log_with(cluster: LocalCluster, job: str, sign: str) -> str:
         assert time.monotonic() < deadline, log
         time.sleep(0.5)
     return log
+
+
+def ended(cluster: LocalCluster, job: str) -> str:
+    """Return how a job ended, as soon as it has: STOPPED, FAILED or SUCCEEDED."""
+    deadline = time.monotonic() + 100
+    while True:
+        said = ray(cluster, "job", "status", job).stdout
+        for status in ("STOPPED", "FAILED", "SUCCEEDED"):
+            if status in said or f"was {status.lower()}" in said:
+                return status
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)

@@ -42,6 +42,14 @@ def test_relative_places_become_absolute(here: Path) -> None:
     assert command.arguments == ("run", "wmt14-ende-base", "corpus.dir=text", *places)
 
 
+def test_so_do_further_teachers_that_are_folders(here: Path) -> None:
+    (here / "opus").mkdir()
+    setting = "pseudo.teachers=[opus, models:/other@champion]"
+    command = job_command(["run", "wmt14-ende-base", BUCKET, setting])
+    places = f'pseudo.teachers=["{here / "opus"}", "models:/other@champion"]'
+    assert command.arguments == ("run", "wmt14-ende-base", BUCKET, setting, places)
+
+
 def test_a_home_folder_is_the_clusters(here: Path) -> None:
     command = job_command(["run", "wmt14-ende-base", "root=~/artifacts"])
     assert command.arguments == ("run", "wmt14-ende-base", "root=~/artifacts")

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.local import LocalCluster, local_cluster
 from tests.cluster.submitting import ray, run, submit
-from tests.test_tracking import mlflow_server
+from tests.mlflow_server import mlflow_server
 
 pytestmark = pytest.mark.slow
 PLANTED = {

@@ -41,7 +41,7 @@ def test_rows_are_translated_one_for_one(
     lines = [*sentences[:9], "  "]
     part = _corpus(tmp_path / "train", lines, 1)[0]
     made = tmp_path / "made.parquet"
-    told = PartTranslator(model_folder, SETTINGS, "cpu", 1)(part, made)
+    told = PartTranslator([model_folder], SETTINGS, "cpu", 1)(part, made)
     table = pq.read_table(made)
     assert table.schema.equals(PSEUDO)
     found = Translator.from_directory(model_folder).translate(lines, SETTINGS)
@@ -65,7 +65,7 @@ def test_of_n_best_the_nearest_to_the_reference_is_taken(
     part = _corpus(tmp_path / "train", lines, 1, references)[0]
     made = tmp_path / "made.parquet"
     config = SETTINGS.model_copy(update={"n_best": 2})
-    told = PartTranslator(model_folder, config, "cpu", 1)(part, made)
+    told = PartTranslator([model_folder], config, "cpu", 1)(part, made)
     rows = pq.read_table(made).to_pylist()
     assert [row["hypothesis"] for row in rows] == references
     assert told["nearer"] == sum(found[0].text != found[-1].text for found in several[1::2]) > 2
@@ -93,7 +93,9 @@ def test_loops_are_counted_marked_and_shown(
     part = _corpus(tmp_path / "train", lines, 1)[0]
     config = PseudoConfig(beam_size=2, max_length=25, drop_loops=drop_loops)
     made = tmp_path / "made.parquet"
-    counts = PartTranslator(write_parrot("endless", 20, endless=True), config, "cpu", 1)(part, made)
+    counts = PartTranslator([write_parrot("endless", 20, endless=True)], config, "cpu", 1)(
+        part, made
+    )
     rows = pq.read_table(made).to_pylist()
     assert [row["fault"] for row in rows] == ["loop"] * 15 + ["blank"]
     assert [row["kept"] for row in rows] == [not drop_loops] * 15 + [False]
@@ -113,7 +115,7 @@ def test_sound_translations_are_kept(
     part = _corpus(tmp_path / "train", sentences[:5], 1)[0]
     made = tmp_path / "made.parquet"
     folder = write_parrot("short", 20, endless=False)
-    counts = PartTranslator(folder, PseudoConfig(), "cpu", 1)(part, made)
+    counts = PartTranslator([folder], PseudoConfig(), "cpu", 1)(part, made)
     assert pq.read_table(made)["fault"].to_pylist() == [None] * 5
     assert (counts["kept"], counts["cut"], counts["examples"]) == (5, 0, ())
 
@@ -135,7 +137,7 @@ def test_over_ray_the_parts_are_the_same(
     from wd.distributed.map import map_parts
 
     parts = _corpus(tmp_path / "train", sentences[:40], 3)
-    args = (model_folder, SETTINGS, "cpu", 1)
+    args = ([model_folder], SETTINGS, "cpu", 1)
     told = map_parts(
         PartTranslator, parts, tmp_path / "made", config=RayConfig(map_cpus=0.5), actor_args=args
     )
@@ -164,6 +166,6 @@ def test_over_ray_a_damaged_teacher_is_the_user_s_error(
             parts,
             tmp_path / "made",
             config=RayConfig(map_cpus=0.5),
-            actor_args=(model_folder, SETTINGS, "cpu", 1),
+            actor_args=([model_folder], SETTINGS, "cpu", 1),
         )
     assert list((tmp_path / "made").glob("part-*")) == []

@@ -1,26 +1,22 @@
-"""Machines that have nothing in common but a store: every stage, and whatever is killed.
-
-Each node of the cluster, and the driver, has a home, a cache and a temporary folder of its own, and
-sees none of the others': they are hidden where the system lets us mount.
-"""
+"""Jobs on machines that have nothing in common but a store: every stage, and what goes wrong."""
 
 import os
-import shlex
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
-from cluster.local import LocalCluster, local_cluster
+from tests.cluster.submitting import ended, log_with, ray, submit, submitted
+from tests.e2e.machines import Machines, separate_machines
 from tests.faults.driver import Driver
+from tests.mlflow_server import mlflow_server
 from tests.store.s3_server import CREDENTIALS, be_busy
 from wd.artifacts import Artifact, Store
 from wd.model.directory import WEIGHTS
 from wd.store import objects
+from wd.tracking import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 UPDATES = 240  # so many that a kill is noticed before they are done
@@ -30,56 +26,20 @@ TRAINING = {
     "precision": "float32",
 }
 ON_NODES = ("ray.workers=1", "ray.cpus_per_worker=0.6", "ray.map_cpus=0.5")
-
-
-@dataclass(frozen=True)
-class Machines:
-    """A cluster whose head, where the driver is, computes nothing, and folders of its machines."""
-
-    cluster: LocalCluster
-    folder: Path
-
-    def place(self, number: int) -> Path:
-        """Return the folder of a machine; 0 is the driver's."""
-        return self.folder / f"machine-{number}"
-
-    def environment(self, number: int) -> dict[str, str]:
-        """Return what a process of a machine has in its environment."""
-        place = self.place(number)
-        names = {"HOME": "home", "XDG_CACHE_HOME": "cache", "TMPDIR": "tmp"}
-        for name in names.values():
-            (place / name).mkdir(parents=True, exist_ok=True)
-        own = {variable: str(place / name) for variable, name in names.items()}
-        if number == 0:
-            # Time for a node to take over, on a busy machine.
-            own |= {**self.cluster.environment, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60"}
-        return {**own, **CREDENTIALS}
-
-    def start(self, number: int) -> subprocess.Popen[bytes]:
-        """Start a machine's node."""
-        own = self.environment(number)
-        hidden = [self.place(other) for other in range(4) if other != number]
-        for each in hidden:
-            each.mkdir(exist_ok=True)
-        return self.cluster.add_node("--num-cpus=1", environment=own, within=hiding(hidden))
-
-    def empty(self, number: int) -> None:
-        """Empty a machine's disk."""
-        shutil.rmtree(self.place(number))
-
-
-def hiding(folders: list[Path]) -> tuple[str, ...]:
-    """Return a command that runs another, which sees these folders empty."""
-    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        return ()
-    mounts = [f"mount -t tmpfs none {shlex.quote(str(folder))}" for folder in folders]
-    return ("unshare", "--mount", "sh", "-c", " && ".join([*mounts, 'exec "$@"']), "sh")
+SETTINGS = {
+    **CREDENTIALS,
+    # Bits depend on how many threads add up; a lost node is to be missed soon, and another has
+    # time to take over on a busy machine.
+    "OMP_NUM_THREADS": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.3",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+}
 
 
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[Machines]:
-    with local_cluster(cpus=0) as running:
-        yield Machines(running, tmp_path)
+    with separate_machines(tmp_path, SETTINGS) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -122,37 +82,39 @@ def assert_same_bits(root: str, whole: Path) -> None:
     assert compared > 5
 
 
-def run(
-    machines: Machines, recipe: Path, root: str, command: str = "run", *settings: str
-) -> Driver:
-    settings = (*ON_NODES, *settings, f"ray.address={machines.cluster.address}", f"root={root}")
-    return Driver(recipe, *settings, environment=machines.environment(0), command=command)
-
-
-def test_every_stage_with_nothing_shared(
-    machines: Machines, recipe: Path, whole: Path, store_server: str, store_root: str
+def test_a_job_with_nothing_shared_ends_in_the_registry(
+    machines: Machines,
+    recipe: Path,
+    whole: Path,
+    store_server: str,
+    store_root: str,
+    tmp_path: Path,
 ) -> None:
     for number in (1, 2):
         machines.start(number)
-    be_busy(store_server, 40)
-    try:
-        with run(machines, recipe, store_root) as driver:
-            assert driver.end() == 0, driver.output
-    finally:
-        be_busy(store_server, 0)
-    assert "registered: store-tiny version 1" in driver.output
-    assert_same_bits(store_root, whole)
-    assert made(store_root).keys() >= {
-        name for name in made(str(whole)) if not name.startswith(("evaluation/", "registry/"))
-    }
-    for number in (1, 2):  # each has done its part, on its own disk
-        assert list(machines.place(number).glob("cache/weight-distillation/*/*"))
-    for folder in (".work", ".leases"):
-        assert objects.found(store_root, folder) == []
-    shutil.rmtree(machines.place(0) / "cache" / "weight-distillation" / "artifacts")
-    with run(machines, recipe, store_root) as again:
-        assert again.end() == 0, again.output
-    assert "making" not in again.output
+    with mlflow_server(tmp_path) as (server, _):
+        job = ("run", str(recipe), *ON_NODES, f"root={store_root}")
+        be_busy(store_server, 40)
+        try:
+            status, log, messages = submit(machines.cluster, *job, MLFLOW_TRACKING_URI=server)
+            assert status == 0, log + messages
+        finally:
+            be_busy(store_server, 0)
+        assert "registered: store-tiny version 1" in log
+        version = connect(server).get_model_version_by_alias("store-tiny", "champion")
+        assert version.version == "1"
+        assert_same_bits(store_root, whole)
+        assert made(store_root).keys() >= {
+            name for name in made(str(whole)) if not name.startswith(("evaluation/", "registry/"))
+        }
+        for number in (1, 2):  # each has done its part, on its own disk
+            assert list(machines.cache(number).glob("*/*"))
+        for folder in (".work", ".leases"):
+            assert objects.found(store_root, folder) == []
+        machines.empty(0)
+        status, log, messages = submit(machines.cluster, *job, MLFLOW_TRACKING_URI=server)
+        assert status == 0, log + messages
+        assert "making" not in log
 
 
 def prepare(root: str, whole: Path) -> None:
@@ -164,28 +126,55 @@ def prepare(root: str, whole: Path) -> None:
                     objects.upload(root, path, path.relative_to(whole).as_posix())
 
 
-LONG = f"generator.training.updates={UPDATES}"
+def resumed(machines: Machines, job: str) -> int:
+    """Return the update that a job's training goes on from, as soon as it does."""
+    sign = "generator: going on from update"
+    _, _, rest = log_with(machines.cluster, job, sign).partition(sign)
+    return int(rest.split()[0])
 
 
-def test_a_lost_node_and_a_killed_driver_in_phase_one(
+def test_a_lost_node_a_cancelled_job_and_a_killed_one_in_phase_one(
     machines: Machines, recipe: Path, whole: Path, store_root: str
 ) -> None:
     prepare(store_root, whole)
+    longer = f"generator.training.updates={UPDATES}"
+    generator = ("generator", str(recipe), *ON_NODES, longer, f"root={store_root}")
     node = machines.start(1)
-    with run(machines, recipe, store_root, "generator", LONG) as driver:
-        assert driver.read_until("generator: update 25 of"), driver.output
-        os.killpg(node.pid, signal.SIGKILL)
-        machines.start(2)  # takes long enough for an undisturbed training to end
-        assert 10 <= driver.resumed() < UPDATES
-        assert driver.read_until("generator: update 75 of"), driver.output
-        driver.kill()
+    job = submitted(machines.cluster, *generator)
+    log_with(machines.cluster, job, "generator: update 25 of")
+    os.killpg(node.pid, signal.SIGKILL)
+    machines.start(2)  # takes long enough for an undisturbed training to end
+    assert 10 <= resumed(machines, job) < UPDATES
+    log_with(machines.cluster, job, "generator: update 75 of")
+    ray(machines.cluster, "job", "stop", job)
+    log = ray(machines.cluster, "job", "logs", job).stdout
+    assert "saving, then stopping" in log
+    assert ended(machines.cluster, job) == "STOPPED"
+
     machines.empty(0)
-    with run(machines, recipe, store_root, "generator", LONG) as again:
-        assert 60 <= again.resumed() < UPDATES
-        assert again.end() == 0, again.output
-    with Driver(recipe, LONG, environment={}, command="generator") as alone:
+    job = submitted(machines.cluster, *generator)
+    assert 75 <= resumed(machines, job) < UPDATES
+    log_with(machines.cluster, job, "generator: update 125 of")
+    kill_driver("generator")
+    assert ended(machines.cluster, job) == "FAILED"
+
+    machines.empty(0)
+    status, log, messages = submit(machines.cluster, *generator)
+    assert status == 0, log + messages
+    assert "generator: going on from update 1" in log
+    with Driver(recipe, longer, environment={}, command="generator") as alone:
         assert alone.end() == 0, alone.output
     (there,) = [one for name, one in made(store_root).items() if name.startswith("generator/")]
     here = made(str(whole))[there.name]
     for file in ("generator.safetensors", f"student/{WEIGHTS}"):
         assert there.manifest["files"][file] == here.manifest["files"][file]
+
+
+def kill_driver(command: str) -> None:
+    """SIGKILL the job's process, as a machine that is out of memory does."""
+    (driver,) = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.cmdline()[1:4] == ["-m", "pipelines", command]
+    ]
+    driver.kill()

@@ -132,6 +132,7 @@ LEFT_OUT = {
     # A model that is there must come along: tests/pipelines/stages/test_imported.py
     "teacher.from",
     "teacher.into",
+    "pseudo.teachers",
 }
 
 

@@ -11,6 +11,7 @@ from wd.config.data import (
 from wd.config.decoding import (
     HALF_PRECISION,
     MAX_POSITIONS,
+    PSEUDO_INPUTS,
     PSEUDO_SELECTION,
     PSEUDO_STORED,
     ChosenQuantization,
@@ -54,6 +55,7 @@ __all__ = [
     "HALF_PRECISION",
     "MAX_POSITIONS",
     "NOT_TRACKED",
+    "PSEUDO_INPUTS",
     "PSEUDO_SELECTION",
     "PSEUDO_STORED",
     "QUALITIES",

@@ -52,6 +52,10 @@ class PseudoConfig(DecodingConfig):
     drop_loops: bool = True
     """Do not train on translations that go round in circles or outgrow their source: of 20 pieces
     or more, with under three different ones in ten, or over three times as many as the source."""
+    teachers: tuple[str, ...] = ()
+    """Further teachers of the same languages, which translate together with the recipe's: what each
+    of them finds, all of them score, and the best on average is taken. Each is what `teacher.from`
+    may be; they need not share a vocabulary. The student's parameters come from the recipe's."""
     n_best: Annotated[int, Field(ge=1, le=64)] = 1
     """Of so many translations of a sentence, by the same beam, take the one that is nearest to the
     reference by sentence chrF. 1: the most probable one, whatever the reference says."""
@@ -93,6 +97,10 @@ class PseudoConfig(DecodingConfig):
                 f"which is {self.beam_size}"
             )
         return self
+
+
+PSEUDO_INPUTS = ("monolingual", "teachers")
+"""These keys of `pseudo` name what its translations are made of, which counts by its bytes."""
 
 
 PSEUDO_SELECTION = ("trim", "deduplicate")

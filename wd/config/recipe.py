@@ -3,7 +3,8 @@
 Defaults are the published reference hyper-parameters, so a recipe states only its differences.
 """
 
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -158,6 +159,18 @@ class Recipe(Config):
     def runs_teacher(self) -> bool:
         """Whether the teacher runs beside every student that learns from it."""
         return self.objective.needs_teacher and not self.stores_words
+
+    def local_models(self) -> dict[str, Any]:
+        """Return key -> value, with absolute paths, of what names teachers by relative ones."""
+
+        def absolute(source: str) -> str:
+            return str(Path(source).absolute()) if Path(source).exists() else source
+
+        found: dict[str, Any] = {"pseudo.teachers": [absolute(one) for one in self.pseudo.teachers]}
+        given: dict[str, Any] = {"pseudo.teachers": list(self.pseudo.teachers)}
+        if (source := self.teacher.source) is not None:
+            found["teacher.from"], given["teacher.from"] = absolute(source), source
+        return {key: value for key, value in found.items() if value != given[key]}
 
     def model(self, shape: ModelShape) -> ModelConfig:
         """Return `shape` completed with the recipe's vocabulary sizes."""

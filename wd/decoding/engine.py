@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wd.config import MAX_POSITIONS, ChosenQuantization, DecodingConfig, ModelConfig
 from wd.data.tokenizer import Tokenizer
-from wd.decoding.lines import LineTranslator, Scored
+from wd.decoding.lines import LineTranslator, Scored, is_blank
 from wd.decoding.loading import decoding_threads, loaded_engine
 from wd.decoding.out_of_memory import memory_explained
 from wd.model.directory import load_model
@@ -36,7 +36,8 @@ class Translator(LineTranslator):
         self.chunk_lines = _CHUNK_LINES if self.device == "cuda" else None
         self._engine = engine
         self._source_pieces = tokenizer.source_pieces
-        self._target_ids = {piece: index for index, piece in enumerate(tokenizer.target_pieces)}
+        self._target_pieces = tokenizer.target_pieces
+        self._target_ids = {piece: index for index, piece in enumerate(self._target_pieces)}
 
     @classmethod
     def from_directory(
@@ -92,6 +93,31 @@ class Translator(LineTranslator):
             threads_per_batch=threads_per_batch,
         )
         return cls(config, engine, tokenizer, decoding_threads(engine.device, threads))
+
+    def log_probabilities(
+        self, lines: Sequence[str], translations: Sequence[str], settings: DecodingConfig
+    ) -> list[float]:
+        """Return each translation's log-probability, its end included, given its line.
+
+        0 for a blank line, or one of the two beyond `MAX_POSITIONS` is cut there.
+        """
+        full = [index for index, line in enumerate(lines) if not is_blank(line)]
+        chosen = settings.on(self.device)
+        assert chosen.batch_tokens != "auto"
+        sources = self._encoded([lines[index] for index in full])
+        targets = self._tokenizer.encode_target([translations[index] for index in full])
+        with memory_explained(self.device, chosen):
+            results = self._engine.score_batch(
+                [[self._source_pieces[piece] for piece in line] for line in sources],
+                [[self._target_pieces[piece] for piece in line[:-1]] for line in targets],
+                max_batch_size=chosen.batch_tokens,
+                batch_type="tokens",
+                max_input_length=MAX_POSITIONS,
+            )
+        found = [0.0] * len(lines)
+        for index, result in zip(full, results, strict=True):
+            found[index] = sum(result.log_probs)
+        return found
 
     def _decoded(
         self, source_ids: Sequence[Sequence[int]], settings: DecodingConfig, count: int

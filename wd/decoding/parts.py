@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from wd.config import PseudoConfig
 from wd.data.schema import PSEUDO
-from wd.decoding.engine import Translator
+from wd.decoding.ensemble import Ensemble
 from wd.decoding.faults import FAULTS, Fault, count_cut, fault
 from wd.decoding.lines import Hypothesis
 from wd.decoding.nearest import nearest
@@ -20,12 +20,17 @@ from wd.places import Place
 
 
 class PartTranslator:
-    """A loaded teacher that translates corpus parts into pseudo parts."""
+    """Loaded teachers, mostly one, that translate corpus parts into pseudo parts."""
 
-    def __init__(self, model: Place, config: PseudoConfig, device: str, threads: int) -> None:
+    def __init__(
+        self, models: Sequence[Place], config: PseudoConfig, device: str, threads: int
+    ) -> None:
         self._config = config
-        self._translator = Translator.from_directory(
-            Path(model), quantization=config.quantization, device=device, threads=threads
+        self._translator = Ensemble.from_directories(
+            [Path(model) for model in models],
+            quantization=config.quantization,
+            device=device,
+            threads=threads,
         )
         chosen = config.on(self._translator.device)
         how = (

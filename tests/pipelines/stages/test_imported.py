@@ -15,7 +15,9 @@ from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.context import Run
 from pipelines.stages.everything import everything
 from pipelines.stages.imported import imported_teacher
+from pipelines.stages.pseudo import pseudo
 from pipelines.stages.student import student
+from pipelines.stages.teacher import teacher
 from pipelines.tools.plan import plan
 from wd.config import Recipe, overridden
 from wd.data.schema import EOS
@@ -97,6 +99,26 @@ def test_its_identity_is_its_bytes(read: Read, marian: Path) -> None:
     after = planned(read(moved))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == before.keys() - {"corpus/small"}
+
+
+def test_further_teachers_translate_with_the_recipes(tmp_path: Path, marian: Path) -> None:
+    def read_with(*teachers: object) -> Recipe:
+        setting = f"pseudo.teachers=[{', '.join(map(str, teachers))}]"
+        return read_recipe(str(tmp_path / "small.yaml"), (*HERE, setting))
+
+    alone, together = planned(read_with()), planned(read_with(marian))
+    assert together.keys() - alone.keys() == {"teacher/small-further"}
+    same = {name for name in alone if alone[name] == together[name]}
+    assert same == {"corpus/small", "tokenizer/small", "shards/small", "teacher/small"}
+    with Run(read_with(marian)) as run:
+        said = pseudo(run)
+    further = said.manifest["inputs"]["teacher-2"]
+    assert further != said.manifest["inputs"]["teacher"]
+    own, theirs = (load_config(tmp_path / "root" / name) for name in (teacher(run).name, further))
+    assert own.target_vocabulary != theirs.target_vocabulary
+    assert planned(read_with(shutil.move(marian, marian.with_name("moved")))) == together
+    with pytest.raises(UserError, match="nowhere"):
+        planned(read_with(tmp_path / "nowhere"))
 
 
 def test_what_fits_this_teacher_only_is_taken_with_it(read: Read, tmp_path: Path) -> None:
