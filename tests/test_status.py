@@ -47,7 +47,10 @@ def test_what_is_logged_of_an_artifact_is_seen_from_elsewhere(tmp_path: Path) ->
         with working_on(artifact="student/other-1"):
             LOG.info("of another", extra=facts(progress={"done": 7}))
         (tmp_path / ".work" / PLACE / "checkpoints" / "update-00000004").mkdir(parents=True)
-        one = seen(tmp_path, lambda one: one.status.progress and one.checkpoint)
+        one = seen(
+            tmp_path,
+            lambda one: one.status.progress and one.status.validation and one.checkpoint,
+        )
         assert one.checkpoint == 4
         told = one.status
         assert told
