@@ -1,6 +1,7 @@
 """A recipe's teacher from elsewhere: nothing trains it, and its pieces are the recipe's."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pipelines.commands.cli import app
 from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.context import Run
 from pipelines.stages.everything import everything
@@ -99,6 +102,50 @@ def test_its_identity_is_its_bytes(read: Read, marian: Path) -> None:
     after = planned(read(moved))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == before.keys() - {"corpus/small"}
+
+
+class Code:
+    """Pickled, it is code that leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self._mark,))
+
+
+def test_a_bad_model_is_one_message_and_exit_2(
+    marian: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    """Nothing of it runs, and nothing is left half-written."""
+    mark, recipe = tmp_path / "ran", tmp_path / "small.yaml"
+    config, weights = (model_folder / name for name in ("config.json", WEIGHTS))
+    text, whole = config.read_text(), weights.read_bytes()
+
+    def refused(folder: Path, message: str) -> None:
+        for line in (
+            ["import", str(folder), str(tmp_path / "out")],
+            ["teacher", str(recipe), f"teacher.from={folder}", *NARROW, *HERE],
+        ):
+            done = CliRunner().invoke(app, line)
+            assert done.exit_code == 2, done.output
+            (told,) = [one for one in done.stderr.splitlines() if " making " not in one]
+            assert message in told
+
+    (marian / WEIGHTS).unlink()
+    (marian / "pytorch_model.bin").write_bytes(pickle.dumps(Code(mark)))
+    refused(marian, "pytorch_model.bin: ")
+    changed = json.loads((marian / "config.json").read_text()) | {"model_type": "t5"}
+    (marian / "config.json").write_text(json.dumps(changed))
+    refused(marian, "type t5 cannot be imported; what can be is")
+    weights.write_bytes(whole[:-100])
+    refused(model_folder, "not a whole safetensors file")
+    weights.write_bytes(whole)
+    config.write_text(text.replace('vocabulary": 60', 'vocabulary": 61'))
+    refused(model_folder, "not made for each other")
+    assert not mark.exists()
+    assert not (tmp_path / "out").exists()
+    assert list(tmp_path.glob("root/teacher/*")) == []
 
 
 def test_further_teachers_translate_with_the_recipes(tmp_path: Path, marian: Path) -> None:
