@@ -7,6 +7,7 @@ hidden where the system lets us mount. The head computes nothing but a job's own
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Machines:
 
     def cache(self, number: int) -> Path:
         """Return the folder where a machine keeps what it has fetched."""
-        return self.folder / f"machine-{number}" / "cache" / "weight-distillation"
+        return self.folder / f"{number}" / "cache" / "weight-distillation"
 
     def empty(self, number: int) -> None:
         """Take from a machine all that it has fetched or made."""
@@ -44,16 +45,19 @@ class Machines:
 
 
 @contextmanager
-def separate_machines(folder: Path, settings: Mapping[str, str]) -> Iterator[Machines]:
+def separate_machines(settings: Mapping[str, str]) -> Iterator[Machines]:
     """Run a head without CPUs while the context lasts; machines have `settings` as variables."""
-    own, within = _separate(folder, 0)
-    with local_cluster(cpus=0, environment={**settings, **own}, within=within) as running:
-        yield Machines(running, folder, settings)
+    # Short: the paths of Unix sockets in a temporary folder may have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="wd-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        own, within = _separate(folder, 0)
+        with local_cluster(cpus=0, environment={**settings, **own}, within=within) as running:
+            yield Machines(running, folder, settings)
 
 
 def _separate(folder: Path, number: int) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return a machine's own variables, and a command that runs another as one of it."""
-    places = [folder / f"machine-{each}" for each in range(_MOST)]
+    places = [folder / f"{each}" for each in range(_MOST)]
     for place in places:
         for name in _FOLDERS.values():
             (place / name).mkdir(parents=True, exist_ok=True)

@@ -37,8 +37,8 @@ SETTINGS = {
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[Machines]:
-    with separate_machines(tmp_path, SETTINGS) as running:
+def machines() -> Iterator[Machines]:
+    with separate_machines(SETTINGS) as running:
         yield running
 
 
@@ -172,9 +172,6 @@ def test_a_lost_node_a_cancelled_job_and_a_killed_one_in_phase_one(
 
 def kill_driver(command: str) -> None:
     """SIGKILL the job's process, as a machine that is out of memory does."""
-    (driver,) = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.cmdline()[1:4] == ["-m", "pipelines", command]
-    ]
+    line, running = ["-m", "pipelines", command], psutil.process_iter(["cmdline"])
+    (driver,) = [one for one in running if (one.info["cmdline"] or [])[1:4] == line]
     driver.kill()

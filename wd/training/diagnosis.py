@@ -4,7 +4,6 @@ from pathlib import Path
 
 from wd.generator.diagnostics import class_figures, layer_mixes, layer_shares
 from wd.generator.generator import ParameterGenerator
-from wd.generator.plots import mixes_svg, shares_svg
 from wd.tracking import Beside
 from wd.training.generator_trainee import GeneratorTrainee
 
@@ -24,6 +23,8 @@ def draw(generator: ParameterGenerator, scratch: Path) -> list[Path]:
 
     Returns `layer-mixes.svg` and `origins.svg` below `scratch/diagnostics`.
     """
+    from wd.generator.plots import mixes_svg, shares_svg  # only here does a training draw
+
     pictures = {"origins": shares_svg(layer_shares(generator))}
     mixes = layer_mixes(generator)
     if mixes:

@@ -5,19 +5,21 @@ DTensors, of which a worker has some rows. What leaves a run (checkpoints, what 
 published) is whole, so that no file tells how many workers wrote it.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from wd.config import TrainingConfig
 from wd.data.batches import Batch
 from wd.data.schema import PAD
 from wd.model.transformer import Transformer
 from wd.training.world import World
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 def is_sharded(config: TrainingConfig, world: World) -> bool:
@@ -31,6 +33,9 @@ def shard(model: Transformer, world: World) -> Transformer:
     The weights of a layer are whole while it runs, forward and backward; tables and final norms
     are gathered by the model itself. All workers must run it equally often: see `evened`.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard  # here: importing it takes a second
+
     model.to(world.device)
     mesh = init_device_mesh(world.device.type, (world.size,))
     for layer in (*model.encoder.layers, *model.decoder.layers):
@@ -59,14 +64,20 @@ def _nothing(batch: Batch) -> Batch:
     return Batch(batch.source_BS[:1], batch.target_in_BT[:1], target_BT, words)
 
 
+def _is_share(tensor: Tensor) -> "TypeGuard[DTensor]":
+    """Whether a tensor is spread: without its module loaded, none is."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
 def is_spread(module: nn.Module) -> bool:
     """Whether a worker holds but a share of a module's parameters."""
-    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
+    return any(_is_share(parameter) for parameter in module.parameters())
 
 
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor with all its rows; of a spread one, all workers must ask together."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_share(tensor) else tensor
 
 
 def gathered(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
@@ -78,7 +89,7 @@ def gathered(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, T
     found = {}
     for name, tensor in tensors.items():
         all_rows = whole(tensor.detach())
-        if not isinstance(tensor, DTensor):
+        if not _is_share(tensor):
             found[name] = all_rows
         elif keep:
             found[name] = all_rows.cpu()
@@ -87,8 +98,10 @@ def gathered(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, T
 
 def placed(tensor: Tensor, like: Tensor) -> Tensor:
     """Return a whole tensor where `like` is: on its device, and only the worker's share of it."""
-    if not isinstance(like, DTensor) or tensor.dim() == 0:
+    if not _is_share(like) or tensor.dim() == 0:
         return tensor.to(like.device)
+    from torch.distributed.tensor import distribute_tensor
+
     # Each worker has read the same file: nothing is sent.
     return distribute_tensor(
         tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None
@@ -97,4 +110,4 @@ def placed(tensor: Tensor, like: Tensor) -> Tensor:
 
 def shares(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Return what this worker holds of tensors, as plain ones on the same memory."""
-    return [each.to_local() if isinstance(each, DTensor) else each for each in tensors]
+    return [each.to_local() if _is_share(each) else each for each in tensors]
