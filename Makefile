@@ -18,9 +18,9 @@ quickstart: install
 	$(BIN)/wd run $(RECIPE)
 
 # All but the longest: also what starts clusters, servers and training runs, which go by file to one
-# process each.
+# process each; three for two cores, since who starts a cluster waits a lot.
 test: install
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not long"
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n 3 --dist loadgroup -m "not long"
 
 test-fast: install
 	$(BIN)/python -m pytest -q -m "not slow and not long"

@@ -37,6 +37,7 @@ def test_every_benchmark_tells_its_options(name: str) -> None:
     assert "Usage" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_card_is_measured(write_recipe: Callable[..., Path], tmp_path: Path) -> None:
     """Every part, the ladder of a prepared folder too; Hugging Face's only where it is there."""

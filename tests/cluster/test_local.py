@@ -17,7 +17,13 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_leaves_neither_processes_nor_the_token(number: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "cluster.local", "--cpus", "1", "--workers", "1"],

@@ -36,6 +36,7 @@ def holding(folder: Path, secret: str) -> list[Path]:
     return [path for path in files if secret.encode() in path.read_bytes()]
 
 
+@pytest.mark.long
 def test_planted_secrets_are_found_nowhere(
     cluster: LocalCluster, tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:

@@ -34,6 +34,7 @@ def wd(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_line_of_a_run_is_ray_s(tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
     ray = {"workers": 2, "cpus_per_worker": 0.5, "map_cpus": 0.5}

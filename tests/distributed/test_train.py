@@ -66,7 +66,7 @@ def test_a_user_error_of_one_worker_arrives_whole(
         fit(bad, RayConfig(workers=2, cpus_per_worker=0.5))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_workers_that_do_not_see_the_data_are_told(
     job: Job, tmp_path: Path, ray_session: None, workers: int
 ) -> None:
@@ -105,7 +105,7 @@ def test_batches_that_cannot_be_shared_are_refused(job: Job) -> None:
         fit(job("one"), RayConfig(workers=3))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_lack_of_memory_arrives_once_and_names_the_keys(
     job: Job, ray_session: None, workers: int
 ) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,10 +39,13 @@ ON_RAY = ("corpus", "tokenizer", "shards/e2e-pseudo")
 """Who is killed here has made what comes before by Ray Data; the others do all by themselves."""
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[..., Path]) -> Path:
+SOME = ("shards/e2e-pseudo", "generator", "registry")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
     return write_recipe(
-        tmp_path_factory.mktemp("e2e"),
+        tmp_path,
         name="e2e",
         registry={"min_bleu": 0.0, "gate": {"min_teacher_share": None}},
         training={"updates": 60, "warmup_updates": 10, "validate_every": 5},
@@ -81,11 +84,12 @@ def finished(recipe: Path) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_killed_finished_repeated_used(recipe: Path) -> None:
-    told = [killed_at(recipe, stage) for stage in STAGES]
+@pytest.mark.parametrize("killed", [SOME, pytest.param(STAGES, marks=pytest.mark.long)], ids=len)
+def test_killed_finished_repeated_used(recipe: Path, killed: Sequence[str]) -> None:
+    told = [killed_at(recipe, stage) for stage in killed]
     output = finished(recipe)
     for sign in TRAINING.values():  # what was killed in training went on from a checkpoint
-        assert "".join(told).count(f"{sign}5:") == 1
+        assert "".join([*told, output]).count(f"{sign}5:") == 1
     root = recipe.parent / "root"
     assert "making  student/" not in output
     for word in ("teacher", "KD", "WD", "compression", "registered: e2e-tiny version 1"):

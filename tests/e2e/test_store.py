@@ -133,6 +133,7 @@ def resumed(machines: Machines, job: str) -> int:
     return int(rest.split()[0])
 
 
+@pytest.mark.long
 def test_a_lost_node_a_cancelled_job_and_a_killed_one_in_phase_one(
     machines: Machines, recipe: Path, whole: Path, store_root: str
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_killed_driver_goes_on_bit_for_bit(whole: Path, broken: Path) -> None:
         assert torch.equal(weights(broken)[name], weight), name
 
 
+@pytest.mark.long
 def test_a_run_goes_on_without_a_lost_node(
     whole: Path, broken: Path, cluster: LocalCluster
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_run_goes_on_without_a_lost_node(
     assert_close(broken, whole)
 
 
+@pytest.mark.long
 def test_a_notice_that_a_node_is_to_be_taken_saves(broken: Path, cluster: LocalCluster) -> None:
     """As a cloud gives it for a spot machine; no checkpoint is due before the end."""
     before = living_nodes(cluster)

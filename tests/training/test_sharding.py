@@ -128,7 +128,7 @@ def test_spread_models_learn_what_whole_ones_do(job: Job, model_folder: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("first", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_checkpoint_does_not_tell_how_it_was_held(job: Job, first: int) -> None:
     both = pair(job, "resumed", ema_decay=0.9)
     unbroken = replace(both[0], scratch=both[0].scratch.with_name("unbroken"))

@@ -142,7 +142,7 @@ def test_a_bad_model_is_one_message_and_exit_2(
     refused(model_folder, "not a whole safetensors file")
     weights.write_bytes(whole)
     config.write_text(text.replace('vocabulary": 60', 'vocabulary": 61'))
-    refused(model_folder, "not made for each other")
+    refused(model_folder, "has shape (60, 32), the config says (61, 32)")
     assert not mark.exists()
     assert not (tmp_path / "out").exists()
     assert list(tmp_path.glob("root/teacher/*")) == []

@@ -158,6 +158,7 @@ def test_a_sweep_is_reported_and_its_commands_make_the_same_students(
     assert "running" not in again.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_trials_on_workers_report_and_give_their_resources_back(
@@ -182,6 +183,7 @@ def test_trials_on_workers_report_and_give_their_resources_back(
     assert (ray.available_resources()["CPU"], left) == (2.0, [])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_repeats_nothing(
     tmp_path: Path, write_recipe: Callable[..., Path]

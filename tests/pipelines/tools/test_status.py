@@ -57,7 +57,7 @@ def until_killed(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_training_in_another_process_is_watched(
     tmp_path: Path,
     write_recipe: Callable[..., Path],
