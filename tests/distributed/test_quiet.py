@@ -58,6 +58,7 @@ def test_no_line_of_a_run_is_ray_s(tmp_path: Path, write_recipe: Callable[..., P
     assert all(record["artifact"].startswith(f"{record['stage']}/") for record in updates)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_worker_s_traceback_shows(tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
     """An error that is none of the user's, in a process of Ray's."""

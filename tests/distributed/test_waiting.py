@@ -42,6 +42,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_training_waits_for_its_nodes(
     cluster: LocalCluster, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:

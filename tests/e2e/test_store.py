@@ -18,7 +18,7 @@ from wd.model.directory import WEIGHTS
 from wd.store import objects
 from wd.tracking import connect
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 UPDATES = 240  # so many that a kill is noticed before they are done
 TRAINING = {
     **{"updates": 30, "batches_per_update": 2, "warmup_updates": 10, "dropout": 0.1},
@@ -133,7 +133,6 @@ def resumed(machines: Machines, job: str) -> int:
     return int(rest.split()[0])
 
 
-@pytest.mark.long
 def test_a_lost_node_a_cancelled_job_and_a_killed_one_in_phase_one(
     machines: Machines, recipe: Path, whole: Path, store_root: str
 ) -> None:

@@ -70,6 +70,7 @@ def assert_close(recipe: Path, other: Path) -> None:
         torch.testing.assert_close(weight, expected[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_replaced(whole: Path, broken: Path) -> None:
     chance = random.Random(1)
     update = chance.randint(15, 50)
