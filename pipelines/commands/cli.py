@@ -10,6 +10,7 @@ import typer
 from pipelines.commands import (
     model_commands,
     recipe_commands,
+    registry_commands,
     root_commands,
     serving_commands,
     stage_commands,
@@ -30,6 +31,7 @@ for commands in (
     recipe_commands,
     study_commands,
     model_commands,
+    registry_commands,
     serving_commands,
     root_commands,
 ):

@@ -1,4 +1,4 @@
-"""Commands on finished models: inspect, translate, export, promote, roll back."""
+"""Commands on models: inspect, translate, import, export."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,15 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.commands.options import (
-    AsJson,
-    LogForm,
-    Overrides,
-    RecipeArgument,
-    examples,
-    print_json,
-)
-from pipelines.commands.recipe_arguments import read_recipe
+from pipelines.commands.options import AsJson, Root, examples, print_json
 from wd.config import ChosenQuantization, DecodingConfig, Quantization
 
 app = typer.Typer()
@@ -36,8 +28,6 @@ Split = Annotated[
         help="Lines are paragraphs, in this language: each sentence is translated on its own.",
     ),
 ]
-REFUSED = 1
-"""The exit status where the gate refuses a version."""
 _DECODING = DecodingConfig()
 _LIMITS = {
     key: {"min": number.get("minimum"), "max": number.get("maximum")}
@@ -48,9 +38,6 @@ _LIMITS = {
 
 def _default(key: str) -> str:
     return f"Default: a registered model's own, else {getattr(_DECODING, key)}."
-
-
-Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the registry.")]
 
 
 @app.command(
@@ -232,75 +219,3 @@ def export(
         return print_json(found)
     print(out)
     print(exporting.told(found))
-
-
-@app.command(
-    epilog=examples(
-        "wd promote quickstart",
-        "wd promote quickstart registry.min_bleu=20 --dry-run",
-        "wd promote student/quickstart-tiny-wd-0123456789ab",
-        "wd promote quickstart --to https://mlflow.example.org",
-    )
-)
-def promote(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE|RUN|ARTIFACT",
-            help="A recipe, the id of a pipeline's run in MLflow, or a student's artifact.",
-        ),
-    ],
-    overrides: Overrides = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="URI", help="Another registry, to copy the version to."),
-    ] = None,
-    anew: Annotated[
-        bool,
-        typer.Option(
-            "--evaluate-champion",
-            help="Let the version in use translate the test set first, where it was evaluated on "
-            "another one.",
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print the verdict; register and change nothing.")
-    ] = False,
-    as_json: AsJson = False,
-    log: LogForm = None,
-    root: Root = "artifacts",
-) -> None:
-    """Register the student; it gets the alias if it passes the gate.
-
-    Whatever the recipe still lacks is made first. Exit status 1: the gate refuses it.
-    """
-    from pipelines.commands.promotion_target import recipe_of
-    from pipelines.stages import promotion
-
-    settings = recipe_of(recipe, overrides or (), root, to)
-    ask = promotion.foresee if dry_run else promotion.promote
-    told = ask(settings, anew=anew)
-    if as_json:
-        print_json(told)
-    else:
-        print("\n".join([*told["verdict"], promotion.summary(told)]))
-    if not told["passed"]:
-        raise typer.Exit(REFUSED)
-
-
-@app.command(epilog=examples("wd rollback quickstart", "wd rollback quickstart --steps 2"))
-def rollback(
-    recipe: RecipeArgument,
-    overrides: Overrides = None,
-    steps: Annotated[int, typer.Option(min=1, help="So many promotions are undone.")] = 1,
-    as_json: AsJson = False,
-) -> None:
-    """Give the alias back to the version that had it before."""
-    from pipelines.stages import promotion
-
-    moved = promotion.rollback(read_recipe(recipe, overrides or ()), steps)
-    if as_json:
-        return print_json(moved)
-    if "note" in moved:
-        print(f"note  {moved['note']}")
-    print(f"{moved['name']}@{moved['alias']}: version {moved['from']} -> version {moved['to']}")

@@ -10,6 +10,7 @@ from wd.logs import configure
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a path to one.")
 ]
+Root = Annotated[str, typer.Option(help="Where artifacts are, for names and the registry.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.model_commands import Root, Split
-from pipelines.commands.options import LogForm, examples
+from pipelines.commands.model_commands import Split
+from pipelines.commands.options import LogForm, Root, examples
 from wd.config import ChosenQuantization
 
 app = typer.Typer()
