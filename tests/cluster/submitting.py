@@ -56,12 +56,12 @@ def log_with(cluster: LocalCluster, job: str, sign: str) -> str:
 
 
 def ended(cluster: LocalCluster, job: str) -> str:
-    """Return how a job ended, as soon as it has: STOPPED, FAILED or SUCCEEDED."""
+    """Return how a job ended, as soon as it has: stopped, failed or succeeded."""
     deadline = time.monotonic() + 100
     while True:
         said = ray(cluster, "job", "status", job).stdout
-        for status in ("STOPPED", "FAILED", "SUCCEEDED"):
-            if status in said or f"was {status.lower()}" in said:
-                return status
+        for status in ("was stopped", "failed", "succeeded"):
+            if f"'{job}' {status}" in said:
+                return status.split()[-1]
         assert time.monotonic() < deadline, said
         time.sleep(0.5)

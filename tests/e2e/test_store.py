@@ -149,14 +149,14 @@ def test_a_lost_node_a_cancelled_job_and_a_killed_one_in_phase_one(
     ray(machines.cluster, "job", "stop", job)
     log = ray(machines.cluster, "job", "logs", job).stdout
     assert "saving, then stopping" in log
-    assert ended(machines.cluster, job) == "STOPPED"
+    assert ended(machines.cluster, job) == "stopped"
 
     machines.empty(0)
     job = submitted(machines.cluster, *generator)
     assert 75 <= resumed(machines, job) < UPDATES
     log_with(machines.cluster, job, "generator: update 125 of")
     kill_driver("generator")
-    assert ended(machines.cluster, job) == "FAILED"
+    assert ended(machines.cluster, job) == "failed"
 
     machines.empty(0)
     status, log, messages = submit(machines.cluster, *generator)
