@@ -82,11 +82,11 @@ def _build(entries: Entries, config: CorpusConfig, ray: RayConfig, work: Work) -
         )
     partition = choose_partition(config, read)
     scatter = Scatter(config.filters, partition, held_out)
-    scattered = work.scratch / "scattered"
+    scattered = work.scratch / "sorted"
     for stats in map_parts(scatter, raw, scattered, config=ray):
         removed.update(stats["removed"])
     labels = [Path(name) for name in partition.names]
-    gather = Gather(scattered, [part.name for part in raw], config.filters)
+    gather = Gather(scattered, [part.name for part in raw], partition, config.filters)
     gathered = map_parts(gather, labels, work.scratch / "gathered", config=ray)
     kept = {str(label): stats["kept"] for label, stats in zip(labels, gathered, strict=True)}
     pairs = dict(given)

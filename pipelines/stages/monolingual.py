@@ -71,11 +71,11 @@ def _build(
     known = _keys(text.files("train"), work.scratch / "known.npy")
     partition = Partition(0.0, 0.0, {"train": -(-read // config.part_pairs)})
     scatter = ScatterTexts(config.filters, partition, held_out, known)
-    scattered = work.scratch / "scattered"
+    scattered = work.scratch / "sorted"
     for stats in map_parts(scatter, raw, scattered, config=ray):
         removed.update(stats["removed"])
     labels = [Path(part_label("train", index)) for index in range(partition.parts["train"])]
-    gather = Gather(scattered, [part.name for part in raw], config.filters)
+    gather = Gather(scattered, [part.name for part in raw], partition, config.filters)
     gathered = map_parts(gather, labels, work.scratch / "gathered", config=ray)
     first = 1 + max(int(Path(part.name).stem.rpartition("-")[2]) for part in text.files("train"))
     for index, (label, stats) in enumerate(zip(labels, gathered, strict=True), first):

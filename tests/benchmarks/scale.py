@@ -59,7 +59,8 @@ def scale(
     """Measure the data stages."""
     with tempfile.TemporaryDirectory(prefix="wd-scale-", dir=folder) as name:
         base = Path(name)
-        write_text(base, "valid", HELD_OUT, seed=2)
+        for seed, name in enumerate(("valid", "test"), 2):
+            write_text(base, name, HELD_OUT, seed)
         alone = steps_alone(base, vocabulary)
         show_alone(alone)
         rows: list[dict[str, Any]] = []
@@ -95,7 +96,7 @@ def steps_alone(base: Path, vocabulary: int) -> dict[str, Any]:
     (folder / "scattered").mkdir()
     part = folder / "scattered" / "part-00000.parquet"
     timed("scatter", lambda: scatter(folder / "raw" / part.name, part))
-    gather = Gather(part.parent, [part.name], config.filters)
+    gather = Gather(part.parent, [part.name], partition, config.filters)
     (label,) = [Path(name) for name in partition.names if name.startswith("train")]
     (folder / "corpus").mkdir()
     kept = folder / "corpus" / part.name
@@ -109,7 +110,7 @@ def steps_alone(base: Path, vocabulary: int) -> dict[str, Any]:
 def opening(folder: Path, config: CorpusConfig) -> dict[int, float]:
     """Return what each further file costs a part that is gathered from so many, in seconds.
 
-    The files have as many row groups as there are files, as those of a corpus have.
+    The files have as many batches as there are files, as those of a corpus have.
     """
     costs = {}
     for files in OPENED:
@@ -120,7 +121,7 @@ def opening(folder: Path, config: CorpusConfig) -> dict[int, float]:
         scatter(folder / "raw" / "part-00000.parquet", out / "0")
         for number in range(1, files):
             (out / str(number)).hardlink_to(out / "0")
-        gather = Gather(out, [str(number) for number in range(files)], config.filters)
+        gather = Gather(out, [str(number) for number in range(files)], partition, config.filters)
         before = process_time()
         gather(Path("train-00000"), folder / "gathered.parquet")
         costs[files] = round((process_time() - before) / files, 5)
@@ -158,7 +159,7 @@ def recipe_of(base: Path, root: str, part_pairs: int, vocabulary: int) -> dict[s
         "root": root,
         "corpus": {
             **{"dir": str(base), "train": ["train.{lang}"], "valid": ["valid.{lang}"]},
-            **{"part_pairs": part_pairs, "test": ["valid.{lang}"]},
+            **{"part_pairs": part_pairs, "test": ["test.{lang}"]},
         },
         "tokenizer": {"vocabulary_size": vocabulary},
         "tracking": {"uri": "none"},

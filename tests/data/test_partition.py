@@ -45,7 +45,7 @@ def run(folder: Path, pairs: list[tuple[str, str, str]], held_out: set[int]) -> 
         pq.write_table(pa.table(columns, schema=RAW), raw)
         scattered.append(folder / "scattered" / part_name(index))
         removed.update(scatter(raw, scattered[-1])["removed"])
-    gather = Gather(folder / "scattered", [part.name for part in scattered], FILTERS)
+    gather = Gather(folder / "scattered", [part.name for part in scattered], PARTITION, FILTERS)
     for name in PARTITION.names:
         stats = gather(Path(name), folder / name)
         removed.update(stats["removed"])
@@ -128,5 +128,7 @@ def test_duplicates_stay_if_asked(tmp_path: Path) -> None:
     filters = FilterConfig(drop_duplicates=False)
     partition = Partition(0.0, 0.0, {"train": 1})
     Scatter(filters, partition, tmp_path / "held.npy")(tmp_path / "raw", tmp_path / "scattered")
-    stats = Gather(tmp_path, ["scattered"], filters)(Path("train-00000"), tmp_path / "out")
+    stats = Gather(tmp_path, ["scattered"], partition, filters)(
+        Path("train-00000"), tmp_path / "out"
+    )
     assert stats == {"removed": {}, "kept": 2}

@@ -23,15 +23,14 @@ from wd.data.schema import CORPUS
 from wd.data.split import Partition, pair_id, part_label, source_key
 from wd.places import Place
 
-_KEY = pa.field("key", pa.uint64())
-_LABEL = pa.field("label", pa.string())
-_SCATTERED = pa.schema([*CORPUS, _KEY, _LABEL])
+_SCATTERED = pa.schema([*CORPUS, pa.field("key", pa.uint64())])
 COMPRESSION = "zstd"
+_NOTHING = [pa.array([], kind) for kind in _SCATTERED.types]
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Worker: a raw part (source, target, origin) in, the kept pairs out, a row group per label."""
+    """Worker: a raw part (source, target, origin) in, the kept pairs out, a batch per label."""
 
     filters: FilterConfig
     partition: Partition
@@ -55,8 +54,8 @@ class Scatter:
                 removed[reason] += 1
                 continue
             label = part_label(*self.partition.place(key))
-            groups[label].append((pair_id(source, target), source, target, origin, key, label))
-        _write_groups(groups, part_out)
+            groups[label].append((pair_id(source, target), source, target, origin, key))
+        _write_groups(groups, self.partition, part_out)
         return {"removed": dict(removed)}
 
 
@@ -80,18 +79,16 @@ class ScatterTexts:
             if (reason := why_removed_alone(source, self.filters)) is not None:
                 removed[reason] += 1
                 continue
-            key = source_key(source)
-            label = part_label(*self.partition.place(key))
-            rows.append((pair_id(source, ""), source, "", origin, key, label))
-        keys = np.array([row[4] for row in rows], np.uint64)
+            rows.append((pair_id(source, ""), source, "", origin, source_key(source)))
+        keys = np.array([row[-1] for row in rows], np.uint64)
         groups: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         held_out, known = (_among(keys, file) for file in (self.held_out, self.known))
         for row, tested, translated in zip(rows, held_out, known, strict=True):
             if tested or translated:
                 removed["held_out" if tested else "in_corpus"] += 1
             else:
-                groups[row[5]].append(row)
-        _write_groups(groups, part_out)
+                groups[part_label(*self.partition.place(row[-1]))].append(row)
+        _write_groups(groups, self.partition, part_out)
         return {"removed": dict(removed)}
 
 
@@ -103,15 +100,15 @@ class Gather:
     """The folder of the scattered files."""
     names: Sequence[str]
     """Theirs, in order."""
+    partition: Partition
+    """What they were scattered by."""
     filters: FilterConfig
 
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
         """Return how many pairs were kept and how many removed."""
         label, folder = part_in.name, Path(self.scattered)
-        found = [
-            pq.read_table(folder / name, filters=[("label", "=", label)]) for name in self.names
-        ]
-        table = pa.concat_tables(found)
+        number = self.partition.names.index(label)
+        table = pa.Table.from_batches([_read_group(folder / name, number) for name in self.names])
         removed = {}
         if self.filters.drop_duplicates:
             kept = _first_of_each(table, "id")
@@ -124,11 +121,25 @@ class Gather:
         return {"removed": removed, "kept": len(table)}
 
 
-def _write_groups(groups: Mapping[str, Sequence[tuple[Any, ...]]], out: Path) -> None:
-    with pq.ParquetWriter(out, _SCATTERED, compression=COMPRESSION) as writer:
-        for label in sorted(groups):
-            columns = list(map(list, zip(*groups[label], strict=True)))
-            writer.write_table(pa.table(columns, schema=_SCATTERED))
+def _write_groups(
+    groups: Mapping[str, Sequence[tuple[Any, ...]]], partition: Partition, out: Path
+) -> None:
+    """Write a record batch for each of the partition's names, in order, so that one is found by it.
+
+    In Arrow's own format, whose readers look at the batch that they are asked for only: a corpus of
+    N parts is gathered by reading N x N batches.
+    """
+    options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
+    with pa.ipc.new_file(out, _SCATTERED, options=options) as writer:
+        for label in partition.names:
+            columns = zip(*groups.get(label, ()), strict=True)
+            arrays = map(pa.array, columns, _SCATTERED.types)
+            writer.write_batch(pa.record_batch(list(arrays) or _NOTHING, schema=_SCATTERED))
+
+
+def _read_group(path: Path, number: int) -> pa.RecordBatch:
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_file(file).get_batch(number)
 
 
 def _among(keys: np.ndarray, file: Place) -> list[bool]:
