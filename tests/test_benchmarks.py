@@ -74,6 +74,18 @@ def check_figures(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert set(rows["ladder", "ladder"]["students"]["tiny"]) == {"kd", "copy", "wd"}
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("place", [[], ["--store"]], ids=["folder", "store"])
+def test_the_way_to_batches_is_measured(place: list[str]) -> None:
+    options = ("--pairs", "2000", "--nodes", "2", "--part-pairs", "500", "--vocabulary", "500")
+    done = benchmark("scale.py", *options, *place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [row["stage"] for row in found["stages"]] == ["corpus", "tokenizer", "shards"]
+    assert all(row["CPU s"] > 0 and row["MB read"] > 0 for row in found["stages"])
+    assert min(found["alone"]["pairs_per_second"].values()) > 100
+
+
 def test_no_time_is_told_and_the_table_comes_all_the_same(tmp_path: Path) -> None:
     done = benchmark("gpu.py", "--out", str(tmp_path), "--device", "cpu", "--minutes", "0.1")
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """How the way from raw text to shards scales with the pairs and with the nodes.
 
-    python tests/benchmarks/scale.py --pairs 100000 --pairs 1000000 --nodes 1 --nodes 2
+    python -m tests.benchmarks.scale --pairs 100000 --pairs 1000000 --nodes 1 --nodes 2
 
 Invents parallel text, and makes its corpus, tokenizer and shards on a cluster of nodes with one CPU
 each, all on this machine: more nodes than it has cores tell what nodes cost, not what they gain.
