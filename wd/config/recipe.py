@@ -163,14 +163,18 @@ class Recipe(Config):
     def local_models(self) -> dict[str, Any]:
         """Return key -> value, with absolute paths, of what names teachers by relative ones."""
 
-        def absolute(source: str) -> str:
-            return str(Path(source).absolute()) if Path(source).exists() else source
+        def is_relative(source: str | None) -> bool:
+            return source is not None and not Path(source).is_absolute() and Path(source).exists()
 
-        found: dict[str, Any] = {"pseudo.teachers": [absolute(one) for one in self.pseudo.teachers]}
-        given: dict[str, Any] = {"pseudo.teachers": list(self.pseudo.teachers)}
-        if (source := self.teacher.source) is not None:
-            found["teacher.from"], given["teacher.from"] = absolute(source), source
-        return {key: value for key, value in found.items() if value != given[key]}
+        found: dict[str, Any] = {}
+        if is_relative(self.teacher.source):
+            found["teacher.from"] = str(Path(str(self.teacher.source)).absolute())
+        if any(map(is_relative, self.pseudo.teachers)):
+            found["pseudo.teachers"] = [
+                str(Path(one).absolute()) if is_relative(one) else one
+                for one in self.pseudo.teachers
+            ]
+        return found
 
     def model(self, shape: ModelShape) -> ModelConfig:
         """Return `shape` completed with the recipe's vocabulary sizes."""
