@@ -112,7 +112,8 @@ def use_table(report: Report) -> Table | None:
         title="in use", caption=use_caption(report), box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for number, column in enumerate(use_columns(report)):
-        result.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
+        head = column.replace(", ", "\n")
+        result.add_column(head, justify="left" if number < 2 else "right", no_wrap=True)
     for row in rows:
         result.add_row(*row)
     return result
