@@ -59,8 +59,8 @@ def scale(
     """Measure the data stages."""
     with tempfile.TemporaryDirectory(prefix="wd-scale-", dir=folder) as name:
         base = Path(name)
-        for seed, name in enumerate(("valid", "test"), 2):
-            write_text(base, name, HELD_OUT, seed)
+        for seed, split in enumerate(("valid", "test"), 2):
+            write_text(base, split, HELD_OUT, seed)
         alone = steps_alone(base, vocabulary)
         show_alone(alone)
         rows: list[dict[str, Any]] = []
@@ -152,7 +152,7 @@ def measured(
 
 
 def recipe_of(base: Path, root: str, part_pairs: int, vocabulary: int) -> dict[str, Any]:
-    """Return a recipe for the invented text; half a CPU is left for what Ray starts itself."""
+    """Return a recipe for the invented text, whose maps take whole nodes."""
     return {
         "name": "scale",
         **dict(zip(("source_language", "target_language"), LANGUAGES, strict=True)),

@@ -99,7 +99,7 @@ class Translator(LineTranslator):
     ) -> list[float]:
         """Return each translation's log-probability, its end included, given its line.
 
-        0 for a blank line, or one of the two beyond `MAX_POSITIONS` is cut there.
+        That of a blank line is 0. What is longer than `MAX_POSITIONS` pieces is cut there.
         """
         full = [index for index, line in enumerate(lines) if not is_blank(line)]
         chosen = settings.on(self.device)
