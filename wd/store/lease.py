@@ -98,13 +98,16 @@ class Lease:
         return time.monotonic() - self._renewed > SECONDS / 2
 
     def _write(self, state: str) -> int:
-        """Write the claim; return when that was, by the store's clock."""
-        began = time.monotonic()
-        path = f"{_FOLDER}/{self._name}/{self._who}.{state}"
-        objects.write(self._root, path, socket.gethostname().encode())
-        self._renewed = began
-        (written,) = objects.found(self._root, path)
-        return written.written
+        """Write the claim; return when that was, by the store's clock.
+
+        Whoever sleeps between writing and looking finds it removed, as a dead one's, and writes it
+        again; so long ago was the first time that it is late then.
+        """
+        self._renewed, path = time.monotonic(), f"{_FOLDER}/{self._name}/{self._who}.{state}"
+        while True:
+            objects.write(self._root, path, socket.gethostname().encode())
+            for one in objects.found(self._root, path):
+                return one.written
 
     def _erase(self, state: str) -> None:
         objects.erase(self._root, f"{_FOLDER}/{self._name}/{self._who}.{state}")
