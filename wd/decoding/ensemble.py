@@ -41,7 +41,7 @@ class Ensemble:
     def n_best(
         self, lines: Sequence[str], settings: DecodingConfig, count: int
     ) -> list[list[Hypothesis]]:
-        """Return up to `count` translations of each line; see `LineTranslator.n_best`.
+        """Return up to `count` translations of each line; see `Translator.n_best`.
 
         A score is the mean of the models' log-probabilities of the text, as each one's tokenizer
         splits it, over the proposal's length to the power of the length penalty.
