@@ -1,18 +1,18 @@
 """Turn a model into what another program can run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.tools.model_folder import model_folder
 from wd.config import Quantization
-from wd.errors import ConfigError
+from wd.errors import ArtifactError, ConfigError
 from wd.identity import Identity
 from wd.manifest import describe_files, filled_manifest, write_manifest
 
 FORMATS = ("ctranslate2", "hf")
-VERSION = 1
+VERSION = 2
 EXPORT = "export"
 """The stage that an export's manifest names."""
 
@@ -23,26 +23,31 @@ def export(
     *,
     format: str = "ctranslate2",  # noqa: A002 - the option's name
     quantization: Quantization = "float32",
+    shortlists: bool = False,
     root: str = "artifacts",
     check: bool = True,
 ) -> dict[str, Any]:
     """Write `model` to the new folder `out`, with a manifest; return the manifest's figures.
 
+    With `shortlists` a CTranslate2 folder has those of the text that the model was trained on.
     Raises ConfigError for an unknown format and for what it cannot hold, ArtifactError for a model
-    that does not exist or is damaged, where `out` exists already, and for an export that does not
-    do what the model does.
+    that does not exist, is damaged, or whose text is not there for its shortlists, where `out`
+    exists already, and for an export that does not do what the model does.
     """
-    _check_format(format, quantization)
+    _check_format(format, quantization, shortlists)
     from wd.interop.model_directory import ModelDirectory
     from wd.interop.new_folder import new_folder
 
     started, place = datetime.now(UTC), model_folder(model, root)
+    pairs = _pairs(model, place, root) if shortlists else None
     fill, compare = _ways(format, quantization)
     with new_folder(out) as partial:
         fill(place, partial)
+        if pairs:
+            _write_shortlists(partial, pairs)
         metrics: dict[str, Any] = {"bytes": _bytes(partial)}
         metrics |= compare(model, place, partial, root) if check else {"probe": None}
-        held = {"format": format, "quantization": quantization}
+        held = {"format": format, "quantization": quantization, "shortlists": shortlists}
         config = held | {"sha256": ModelDirectory(place).identity["sha256"]}
         identity = Identity(EXPORT, out.name, VERSION, config, {})
         files = describe_files(partial)
@@ -52,7 +57,11 @@ def export(
     return {"path": str(out), **held, **metrics}
 
 
-def _check_format(format: str, quantization: Quantization) -> None:  # noqa: A002
+def _check_format(
+    format: str,  # noqa: A002
+    quantization: Quantization,
+    shortlists: bool,
+) -> None:
     if format == "onnx":
         raise ConfigError(
             "format onnx: a graph of ONNX holds no beam search, so it is not written here; use "
@@ -62,6 +71,26 @@ def _check_format(format: str, quantization: Quantization) -> None:  # noqa: A00
         raise ConfigError(f"format {format}: not known; use {' or '.join(FORMATS)}")
     if format == "hf" and quantization != "float32":
         raise ConfigError(f"quantization {quantization}: format hf holds float32; leave it out")
+    if format == "hf" and shortlists:
+        raise ConfigError("shortlists: format hf has none; leave them out")
+
+
+def _pairs(model: str, place: Path, root: str) -> Iterator[tuple[str, str]]:
+    from pipelines.tools.lineage import training_pairs
+
+    if pairs := training_pairs(model, place, root):
+        return pairs
+    raise ArtifactError(
+        f"{model}: the text that it was trained on is not there, and shortlists are counted on it; "
+        "name an artifact whose corpus is still below its root, or leave them out"
+    )
+
+
+def _write_shortlists(folder: Path, pairs: Iterator[tuple[str, str]]) -> None:
+    from wd.data.tokenizer import Tokenizer
+    from wd.interop.shortlists import counted_shortlists, write_shortlists
+
+    write_shortlists(folder, counted_shortlists(Tokenizer.load(folder), pairs))
 
 
 def _ways(
@@ -74,7 +103,7 @@ def _ways(
         from wd.interop.marian_hf_export import fill_marian_hf
 
         return fill_marian_hf, lambda model, place, made, root: check_marian_hf(place, made)
-    from pipelines.tools.probe_text import probe_text
+    from pipelines.tools.lineage import probe_text
     from wd.interop.ctranslate2 import fill_ctranslate2
     from wd.interop.ctranslate2_check import check_ctranslate2
 
@@ -104,6 +133,12 @@ def told(found: dict[str, Any]) -> str:
     if "bleu" in found:
         words.append(f"BLEU {found['bleu']:.2f} (float32 {found['float32_bleu']:.2f})")
     if "milliseconds" in found:
-        speed, alone = found["sentences_per_second"], found["milliseconds"]
-        words.append(f"{speed:.1f} sentences/s, {alone:.1f} ms for one alone")
+        words.append(_speed(found))
+    if with_lists := found.get("with_shortlists"):
+        words.append(f"with shortlists BLEU {with_lists['bleu']:.2f}, {_speed(with_lists)}")
     return f"{', '.join(words)}; on {found['probe']}"
+
+
+def _speed(found: dict[str, Any]) -> str:
+    per_second, alone = found["sentences_per_second"], found["milliseconds"]
+    return f"{per_second:.1f} sentences/s, {alone:.1f} ms for one alone"

@@ -1,20 +1,18 @@
-"""What vocabulary shortlists would bring: decoding with a choice of target pieces for each source.
+"""What vocabulary shortlists bring: decoding with a choice of target pieces for each source.
 
     python tests/benchmarks/shortlists.py MODEL --corpus CORPUS --pseudo PSEUDO
     python tests/benchmarks/shortlists.py --shape wmt14-ende-base --student tiny
 
-The first way takes a model directory, and the corpus and the pseudo-data that it was trained on:
-for each source piece the target pieces that go with it (by the Dice coefficient over the pseudo
-pairs) are CTranslate2's `vmap`; the test split gives speed and BLEU. The second takes an untrained
-model of a recipe's shape, as many random pieces for each, and a fixed length: speed alone. With and
-without take turns; the last line is JSON.
+The first way takes a model directory, and the corpus and the pseudo-data that it was trained on,
+on which shortlists are counted; the test split gives speed and BLEU. The second takes an untrained
+model of a recipe's shape, random shortlists, and a fixed length: speed alone. With and without take
+turns; the last line is JSON.
 """
 
 import json
 import random
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -34,11 +32,11 @@ from wd.data.schema import EOS, part_files
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.evaluation.quality import score
+from wd.interop.shortlists import BEST, COMMON, Shortlists, counted_shortlists, write_shortlists
 from wd.model.directory import load_model
 from wd.model.transformer import Transformer
 
 Lines = Sequence[Sequence[str]]
-Shortlists = Mapping[str, Sequence[str]]
 LENGTH, SENTENCES = 24, 64
 """Pieces of a random source and of its translation; and how many sources."""
 
@@ -53,7 +51,6 @@ class Case:
     target_pieces: Sequence[str]
     lines: Lines
     shortlists: Shortlists
-    """Source piece -> target pieces; of the empty piece those that are always there."""
     bleu: Callable[[Lines], float] | None = None
     """Of translations; None where they mean nothing, and have a fixed length."""
 
@@ -65,8 +62,8 @@ def bench(
     language: Annotated[str, typer.Option(help="The target's, for BLEU.")] = "de",
     shape: Annotated[str | None, typer.Option(help="A recipe, instead of a model.")] = None,
     student: Annotated[str, typer.Option(help="Of the recipe.")] = "tiny",
-    best: Annotated[int, typer.Option(help="Target pieces for each source piece.")] = 50,
-    common: Annotated[int, typer.Option(help="Target pieces that are always there.")] = 200,
+    best: Annotated[int, typer.Option(help="Target pieces for each source piece.")] = BEST,
+    common: Annotated[int, typer.Option(help="Target pieces that are always there.")] = COMMON,
     beam: Annotated[int, typer.Option(min=1)] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Timed turns; the median counts.")] = 3,
     sentences: Annotated[int, typer.Option(min=1, help="Of the test split.")] = 300,
@@ -112,30 +109,16 @@ def trained(
         sources,
         targets,
         [[sources[piece] for piece in line] for line in ids],
-        learnt(tokenizer, corpus, pseudo, best, common),
+        counted_shortlists(tokenizer, pairs(corpus, pseudo), best=best, common=common),
         bleu,
     )
 
 
-def learnt(tokenizer: Tokenizer, corpus: Path, pseudo: Path, best: int, common: int) -> Shortlists:
-    """Return each source piece's target pieces: those with the highest Dice coefficients."""
-    pairs: dict[int, Counter[int]] = {}
-    seen: tuple[Counter[int], Counter[int]] = Counter(), Counter()
+def pairs(corpus: Path, pseudo: Path) -> Iterator[tuple[str, str]]:
+    """Return the training sources and their translations."""
     for text, part in zip(part_files(corpus / "train"), part_files(pseudo), strict=True):
-        sources = tokenizer.encode_source(pq.read_table(text)["source"].to_pylist())
-        targets = tokenizer.encode_target(pq.read_table(part)["hypothesis"].to_pylist())
-        for source, target in zip(map(set, sources), map(set, targets), strict=True):
-            seen[0].update(source)
-            seen[1].update(target)
-            for piece in source:
-                pairs.setdefault(piece, Counter()).update(target)
-    sources, targets = tokenizer.source_pieces, tokenizer.target_pieces
-    shortlists = {"": [targets[piece] for piece, _ in seen[1].most_common(common)]}
-    for piece, counts in pairs.items():
-        dice = {other: n / (seen[0][piece] + seen[1][other]) for other, n in counts.items()}
-        chosen = sorted(dice, key=dice.__getitem__, reverse=True)[:best]
-        shortlists[sources[piece]] = [targets[other] for other in chosen]
-    return shortlists
+        sources, hypotheses = pq.read_table(text)["source"], pq.read_table(part)["hypothesis"]
+        yield from zip(sources.to_pylist(), hypotheses.to_pylist(), strict=True)
 
 
 def untrained(shape: str, student: str, best: int, common: int) -> Case:
@@ -165,8 +148,7 @@ def measure(case: Case, weights: str, batch: int, beam: int, rounds: int) -> dic
             target_pieces=case.target_pieces,
             quantization=weights,
         )
-        rows = (f"{piece}\t{' '.join(each)}\n" for piece, each in case.shortlists.items())
-        Path(name, "vmap.txt").write_text("".join(rows), encoding="utf-8")
+        write_shortlists(Path(name), case.shortlists)
         engine = ctranslate2.Translator(name, compute_type=weights, intra_threads=1)
     length = (1, 256) if case.bleu else (LENGTH, LENGTH)
     # Lines of one length together, so that it is shortlists that differ and not padding.

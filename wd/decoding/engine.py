@@ -32,13 +32,15 @@ class Translator:
         engine: ctranslate2.Translator,
         tokenizer: Tokenizer,
         threads: int,
+        *,
+        shortlists: bool = False,
     ) -> None:
         self.config = config
         self.device: str = engine.device
         self.threads = threads
         self.chunk_lines = _CHUNK_LINES if self.device == "cuda" else None
         self._engine, self._tokenizer = engine, tokenizer
-        self._told_unknown = False
+        self._told_unknown, self._shortlists = False, shortlists
         self._source_pieces = tokenizer.source_pieces
         self._target_pieces = tokenizer.target_pieces
         self._target_ids = {piece: index for index, piece in enumerate(self._target_pieces)}
@@ -202,6 +204,7 @@ class Translator:
                 batch_type="tokens",
                 return_scores=True,
                 return_end_token=True,
+                use_vmap=self._shortlists,
             )
         return found
 

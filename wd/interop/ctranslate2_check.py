@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -18,14 +19,15 @@ from wd.decoding.engine import Translator
 from wd.errors import ArtifactError
 from wd.evaluation.quality import score
 from wd.interop.random_pieces import drawn, padded
+from wd.interop.shortlists import FILE as SHORTLISTS
 from wd.model.directory import load_transformer
 from wd.model.transformer import Transformer
 
 CLOSE, NEAR = 1e-3, 0.1
 """A piece that float32 says, and on average those that others say, are at most so much less
 probable to torch than its own choice, in nats."""
-MOST_BLEU = 0.2
-"""What fewer bits may cost."""
+MOST_BLEU, MOST_BLEU_OF_LISTS = 0.2, 0.5
+"""What fewer bits may cost, and what shortlists may."""
 _SENTENCES, _LENGTH = 32, 64
 """Of the probe: so many sentences, and pieces of a translation at most."""
 
@@ -47,7 +49,7 @@ def check_ctranslate2(
     """Compare a folder with the model directory that it was made from; return figures.
 
     Translations are greedy, on one thread. Without `text` the probe is random pieces. Raises
-    ArtifactError where they are not the model's: see `CLOSE`, `NEAR` and `MOST_BLEU`.
+    ArtifactError where they are not the model's, see `CLOSE` and `NEAR`, and for a loss of BLEU.
     """
     engine = ctranslate2.Translator(str(exported), inter_threads=1, intra_threads=1)
     tokenizer = Tokenizer.load(exported)
@@ -61,12 +63,22 @@ def check_ctranslate2(
         "largest_gap": max(max(row) for row in gaps),
         "mean_gap": sum(map(sum, gaps)) / sum(map(len, gaps)),
         "computed_in": engine.compute_type,
-        "sentences_per_second": len(sources) / seconds,
-        "milliseconds": 1000 * alone,
     }
+    found |= _speed(sources, seconds, alone)
     _check_gaps(found, exact=quantization == "float32")
-    if text and quantization != "float32":
-        found |= _quality(model, engine, tokenizer, text)
+    lists = (exported / SHORTLISTS).exists()
+    if text and (lists or quantization != "float32"):
+        ours = Translator.from_directory(model, quantization="float32", threads=1)
+        whole = _bleu(ours, text)
+        export = partial(Translator, ours.config, engine, tokenizer, threads=1)
+        bleu = _bleu(export(), text)
+        _check_loss(whole - bleu, MOST_BLEU, f"to {quantization}", "--quantization float32")
+        found |= {"bleu": bleu, "float32_bleu": whole}
+        if lists:
+            listed = _bleu(export(shortlists=True), text)
+            _check_loss(bleu - listed, MOST_BLEU_OF_LISTS, "to its shortlists", "--no-shortlists")
+            _, seconds, alone = _translated(engine, tokenizer, sources, shortlists=True)
+            found["with_shortlists"] = {"bleu": listed} | _speed(sources, seconds, alone)
     return found
 
 
@@ -94,7 +106,11 @@ def _sources(tokenizer: Tokenizer, text: ProbeText | None) -> list[list[int]]:
 
 
 def _translated(
-    engine: ctranslate2.Translator, tokenizer: Tokenizer, sources: list[list[int]]
+    engine: ctranslate2.Translator,
+    tokenizer: Tokenizer,
+    sources: list[list[int]],
+    *,
+    shortlists: bool = False,
 ) -> tuple[list[list[int]], float, float]:
     """Return the translations, the seconds of all together, and of one alone."""
     listed = tokenizer.source_pieces
@@ -108,6 +124,7 @@ def _translated(
             min_decoding_length=1,
             max_decoding_length=_LENGTH,
             return_end_token=True,
+            use_vmap=shortlists,
         )
         seconds = perf_counter() - started
         return [[ids[piece] for piece in found.hypotheses[0]] for found in results], seconds
@@ -131,25 +148,18 @@ def _check_gaps(found: dict[str, Any], *, exact: bool) -> None:
         )
 
 
-def _quality(
-    model: Path, engine: ctranslate2.Translator, tokenizer: Tokenizer, text: ProbeText
-) -> dict[str, float]:
-    """Return BLEU of the export and of the model in float32; raises ArtifactError for a loss."""
-    greedy = DecodingConfig(beam_size=1)
-    ours = Translator.from_directory(model, quantization="float32", threads=1)
-    theirs = Translator(ours.config, engine, tokenizer, threads=1)
-    bleu, whole = (
-        score(
-            [each.text for each in translator.translate(text.sources, greedy)],
-            text.references,
-            text.language,
-        ).bleu
-        for translator in (theirs, ours)
-    )
-    if whole - bleu > MOST_BLEU:
+def _speed(sources: list[list[int]], seconds: float, alone: float) -> dict[str, float]:
+    return {"sentences_per_second": len(sources) / seconds, "milliseconds": 1000 * alone}
+
+
+def _bleu(translator: Translator, text: ProbeText) -> float:
+    said = translator.translate(text.sources, DecodingConfig(beam_size=1))
+    return score([each.text for each in said], text.references, text.language).bleu
+
+
+def _check_loss(loss: float, most: float, to_what: str, instead: str) -> None:
+    if loss > most:
         raise ArtifactError(
-            f"the export translates worse than the model: {bleu:.2f} BLEU on {text.origin}, in "
-            f"float32 {whole:.2f}, and {MOST_BLEU:g} less are allowed. Use --quantization float32, "
-            "or --no-check to have it all the same"
+            f"the export translates worse than the model: it loses {loss:.2f} BLEU {to_what}, and "
+            f"{most:g} are allowed. Use {instead}, or --no-check to have it all the same"
         )
-    return {"bleu": bleu, "float32_bleu": whole}

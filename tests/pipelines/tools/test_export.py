@@ -14,7 +14,7 @@ from wd.artifacts import Artifact, Identity, Store
 from wd.config import DecodingConfig, Quantization
 from wd.data.schema import CORPUS
 from wd.decoding.engine import Translator
-from wd.errors import ArtifactError
+from wd.errors import ArtifactError, ConfigError
 from wd.interop import ctranslate2_check
 from wd.interop.ctranslate2 import fill_ctranslate2
 from wd.manifest import read_manifest
@@ -49,10 +49,11 @@ def student(
     config, state = load_model(model_folder)
 
     def corpus(out: Path) -> dict[str, Any]:
-        (out / "test").mkdir()
         columns = {"source": lines, "target": [each.text for each in said]}
         rows = {name: columns.get(name, [""] * len(lines)) for name in CORPUS.names}
-        pq.write_table(pa.table(rows), out / "test" / "part-00000.parquet")
+        for split in ("train", "test"):
+            (out / split).mkdir()
+            pq.write_table(pa.table(rows), out / split / "part-00000.parquet")
         return {}
 
     def model(out: Path) -> dict[str, Any]:
@@ -73,6 +74,40 @@ def test_bleu_is_of_the_corpus_that_the_model_was_made_from(
     assert few["float32_bleu"] == pytest.approx(100)
     assert few["bleu"] >= few["float32_bleu"] - 0.2
     assert "BLEU" in told(few)
+
+
+@pytest.mark.parametrize("quantization", ["float32", "float16"])
+def test_shortlists_are_counted_on_what_a_model_was_trained_on(
+    student: Artifact, tmp_path: Path, quantization: Quantization
+) -> None:
+    out = tmp_path / "out"
+    found = export(student.name, out, quantization=quantization, shortlists=True, root=student.root)
+    # What the model says of these sources was counted, so its choices are not left out.
+    assert found["with_shortlists"]["bleu"] == pytest.approx(found["bleu"], abs=0.5)
+    assert "with shortlists BLEU" in told(found)
+    assert read_manifest(out)["config"]["shortlists"]
+    assert "vmap.txt" in read_manifest(out)["files"]
+
+
+def test_shortlists_that_leave_out_what_a_model_says_are_refused(
+    student: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "wd.interop.shortlists.counted_shortlists", lambda *_: {"": ["a", "b"], "a": ["c"]}
+    )
+    with pytest.raises(ArtifactError, match=r"BLEU to its shortlists.*--no-shortlists"):
+        export(student.name, tmp_path / "out", shortlists=True, root=student.root)
+    assert not (tmp_path / "out").exists()
+
+
+def test_shortlists_need_the_training_text(
+    model_folder: Path, student: Artifact, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactError, match="the text that it was trained on is not there"):
+        export(str(model_folder), tmp_path / "out", shortlists=True)
+    with pytest.raises(ConfigError, match="shortlists: format hf has none"):
+        export(student.name, tmp_path / "out", format="hf", shortlists=True, root=student.root)
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_model_s_export_is_no_export(
