@@ -6,6 +6,7 @@ them by a hash of the source, and gathers each part of the corpus from there.
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,25 +19,25 @@ from wd.data.given import write_given
 from wd.data.partition import Gather, Scatter
 from wd.data.raw import write_raw
 from wd.data.schema import part_name
-from wd.data.sources import SPLITS, Entry, Split, find_entries
+from wd.data.sources import Entry, Split, find_entries
 from wd.data.split import choose_partition, part_label
 from wd.data.wheels import Package, cached_wheel, fetch, wheels_of
 from wd.errors import DataError
 from wd.store.shelf import here, push
 
 VERSION = 2
-Entries = dict[Split, list[Entry]]
+Entries = dict[str, list[Entry]]
 
 
 @asked_once
 def corpus(run: Run) -> Artifact:
-    """Return the artifact with `train/`, `valid/` and `test/` parts.
+    """Return the artifact with `train/`, `valid/` and `test/` parts, and `test-NAME/` of others.
 
     Its identity covers the files' bytes, not where they lie.
     """
     recipe, config = run.recipe, run.recipe.corpus
     packages = [Package.parse(text) for text in config.packages]
-    wheels = wheels_of(packages, [*config.train, *config.valid, *config.test])
+    wheels = wheels_of(packages, [*config.train, *config.valid, *chain(*config.tests.values())])
     languages = (recipe.source_language, recipe.target_language)
     entries = find_entries(config, languages, {name: cached_wheel(name) for name in wheels})
 
@@ -53,7 +54,7 @@ def corpus(run: Run) -> Artifact:
         config={
             "corpus": config.without("dir", "hint", "packages"),
             "languages": list(languages),
-            "sha256": {split: [digests(entry) for entry in entries[split]] for split in SPLITS},
+            "sha256": {split: list(map(digests, several)) for split, several in entries.items()},
         },
         inputs={},
         build=build,
@@ -107,7 +108,7 @@ def _publish(split: Split, count: int, kept: Mapping[str, int], work: Work) -> i
     return sum(kept[label] for label in labels)
 
 
-def _check(pairs: dict[Split, int], removed: Counter[str], config: CorpusConfig) -> None:
+def _check(pairs: Mapping[str, int], removed: Counter[str], config: CorpusConfig) -> None:
     if not pairs.get("train") and max(removed, key=removed.__getitem__, default="") == "held_out":
         raise DataError(
             "corpus.train holds no pair whose source is not also in corpus.valid or corpus.test: "

@@ -17,8 +17,8 @@ from wd.config import Recipe
 from wd.data.schema import part_files
 
 if TYPE_CHECKING:
-    from wd.evaluation.compare import TestSet
     from wd.evaluation.report import Report
+    from wd.evaluation.test_set import TestSet
 
 VERSION = 6
 
@@ -64,6 +64,7 @@ def evaluation(run: Run) -> Artifact:
 
 def print_table(artifact: Artifact) -> None:
     """Print an evaluation's table on standard output, and where its page is."""
+    from wd.evaluation.further import table as further_table
     from wd.evaluation.report import read_report, table, use_table
 
     console = Console(soft_wrap=True)
@@ -71,28 +72,40 @@ def print_table(artifact: Artifact) -> None:
     console.print(table(report))
     if in_use := use_table(report):
         console.print(in_use)
+    if further := further_table(report.further):
+        console.print(further)
     console.print(report.rows[0].quality.signatures, highlight=False)
     console.print(f"report: {artifact.path / 'report.html'}", highlight=False)
 
 
 def test_set(recipe: Recipe, text: Artifact) -> "TestSet":
-    """Return the corpus' test split."""
+    """Return the corpus' test split, the first one if there are several."""
+    return _read(recipe, text, "test")
+
+
+def further_tests(recipe: Recipe, text: Artifact) -> dict[str, "TestSet"]:
+    """Return the other test sets by their names."""
+    folders = list(recipe.corpus.tests)[1:]
+    return {folder.removeprefix("test-"): _read(recipe, text, folder) for folder in folders}
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write a system's translations, one per line."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _read(recipe: Recipe, text: Artifact, folder: str) -> "TestSet":
     import pyarrow.parquet as pq
 
-    from wd.evaluation.compare import TestSet
+    from wd.evaluation.test_set import TestSet
 
-    tables = [pq.read_table(part) for part in part_files(text / "test")]
+    tables = [pq.read_table(part) for part in part_files(text / folder)]
     return TestSet(
         sources=[line for table in tables for line in table["source"].to_pylist()],
         references=[line for table in tables for line in table["target"].to_pylist()],
         source_language=recipe.source_language,
         target_language=recipe.target_language,
     )
-
-
-def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """Write a system's translations, one per line."""
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _evaluate(
@@ -122,6 +135,7 @@ def _evaluate(
         title=f"{recipe.name}, student {recipe.student}",
         baseline="KD",
         origin=Origin.here(),
+        tests=further_tests(recipe, text),
     )
     report, texts = translate_apart(work, recipe.ray, "evaluation")
     write_report(report, out)

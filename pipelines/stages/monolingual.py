@@ -67,7 +67,10 @@ def _build(
         push(raw[-1])
     if not read:
         raise DataError("pseudo.monolingual: no lines: name files that hold some, or none")
-    held_out = _keys([*text.files("valid"), *text.files("test")], work.scratch / "held_out.npy")
+    splits = [split for split in text.metrics["pairs"] if split != "train"]
+    held_out = _keys(
+        [file for split in splits for file in text.files(split)], work.scratch / "held_out.npy"
+    )
     known = _keys(text.files("train"), work.scratch / "known.npy")
     partition = Partition(0.0, 0.0, {"train": -(-read // config.part_pairs)})
     scatter = ScatterTexts(config.filters, partition, held_out, known)

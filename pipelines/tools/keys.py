@@ -99,14 +99,17 @@ def _section(field: Mapping[str, Any], kinds: Mapping[str, Any]) -> Mapping[str,
 
 def _values(field: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:
     """Say what a field takes, as in `a | b` or `integer, at least 1`."""
-    if "anyOf" in field:
-        ways = " | ".join(_values(one, kinds) for one in field["anyOf"])
+    if branches := field.get("anyOf") or field.get("oneOf"):
+        ways = " | ".join(_values(one, kinds) for one in branches)
         return ways.replace("boolean", "true | false")
     if "const" in field or "enum" in field:
         return " | ".join(map(_as_yaml, field.get("enum", [field.get("const")])))
     if field.get("type") == "array":
         inner = field.get("items") or field["prefixItems"][0]
         return f"list of {_values(inner, kinds)}"
+    if "patternProperties" in field:
+        (named,) = field["patternProperties"].values()
+        return f"{{NAME: {_values(named, kinds)}}}"
     limits = [f"{word} {field[key]:,.10g}" for key, word in _LIMITS.items() if key in field]
     return ", ".join([field["type"], *limits])
 

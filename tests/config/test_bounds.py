@@ -24,7 +24,7 @@ def leaves(section: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, di
         waiting = [(f"{path}{name}", field)]
         while waiting:
             key, one = waiting.pop()
-            waiting += [(key, each) for each in one.get("anyOf", ())]
+            waiting += [(key, each) for each in (*one.get("anyOf", ()), *one.get("oneOf", ()))]
             waiting += [(key, each) for each in one.get("prefixItems", ())]
             waiting += [(key, one["items"])] if "items" in one else []
             waiting += [(f"{key}.tiny", each) for each in one.get("patternProperties", {}).values()]

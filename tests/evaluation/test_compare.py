@@ -8,9 +8,10 @@ import pytest
 from wd.config import EvaluationConfig, StackShape
 from wd.decoding.engine import Translator
 from wd.errors import ArtifactError, DataError
-from wd.evaluation.compare import System, TestSet, compare
+from wd.evaluation.compare import System, compare
 from wd.evaluation.quality import score
 from wd.evaluation.speed import measure
+from wd.evaluation.test_set import TestSet
 from wd.model.directory import save_model
 from wd.model.sizes import count_parameters
 from wd.model.transformer import Transformer

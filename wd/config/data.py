@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from wd.config.decoding import MAX_POSITIONS
+from wd.config.names import Name
 from wd.config.shapes import Config, Fraction, PositiveInt, Vocabulary
 
 SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")
@@ -49,8 +50,14 @@ class CorpusConfig(Config):
     train: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
     """Files to validate on; without them, `valid_fraction` of `train` is held out."""
-    test: tuple[str, ...] = ()
-    """Files to test on; without them, `test_fraction` of `train` is held out."""
+    test: Annotated[
+        Annotated[tuple[str, ...], Tag("(files)")]
+        | Annotated[dict[Name, tuple[str, ...]], Tag("(sets)")],
+        Discriminator(lambda value: "(sets)" if isinstance(value, dict) else "(files)"),
+    ] = ()
+    """Files to test on; without them, `test_fraction` of `train` is held out. Or several test sets
+    with a name each, `{news: [...], talks: [...]}`: an evaluation scores all of them, and what is
+    asked of a student (the gate, the ladder, the sweep) is asked on the first."""
     valid_fraction: Fraction = 0.01
     test_fraction: Fraction = 0.01
     packages: tuple[str, ...] = ()
@@ -67,6 +74,22 @@ class CorpusConfig(Config):
     filters: FilterConfig = FilterConfig()
     part_pairs: PositiveInt = 100_000
     """Sentence pairs per part file: the unit of parallel work."""
+
+    @property
+    def tests(self) -> dict[str, tuple[str, ...]]:
+        """The files of each test set, by the set's folder in the corpus; of the first: `test`."""
+        if not isinstance(self.test, dict):
+            return {"test": self.test} if self.test else {}
+        folders = ["test", *(f"test-{name}" for name in list(self.test)[1:])]
+        return dict(zip(folders, self.test.values(), strict=False))
+
+    @field_validator("test")
+    @classmethod
+    def _named_sets_have_files(cls, test: object) -> object:
+        for name, files in test.items() if isinstance(test, dict) else ():
+            if not files:
+                raise ValueError(f"{name} names no files; name some, or leave it out")
+        return test
 
 
 class TokenizerConfig(Config):

@@ -169,7 +169,7 @@ def _without_words(problems: Sequence[Any]) -> list[Any]:
 
 def _explain(kind: type[BaseModel], problem: Any) -> str:
     loc: Sequence[str | int] = problem["loc"]
-    key = ".".join(str(part) for part in loc)
+    key = ".".join(str(part) for part in loc if not str(part).startswith("("))  # a union's branch
     if problem["type"] != "extra_forbidden":
         message = _KINDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
         if problem["type"] in _SCALARS and not isinstance(problem["input"], (dict, list, tuple)):

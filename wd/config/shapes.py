@@ -51,6 +51,8 @@ class Config(BaseModel):
 
 
 def _as_tuple(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_tuple(each) for key, each in value.items()}
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 

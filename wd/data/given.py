@@ -11,27 +11,26 @@ from wd.config import CorpusConfig
 from wd.data.filters import cleaned
 from wd.data.readers import read_entry
 from wd.data.schema import CORPUS, part_name
-from wd.data.sources import Entry, Split
+from wd.data.sources import Entry
 from wd.data.split import pair_id, source_key
 from wd.errors import DataError
 
 
 def write_given(
-    entries: Mapping[Split, Sequence[Entry]],
+    entries: Mapping[str, Sequence[Entry]],
     config: CorpusConfig,
     out: Path,
     removed: Counter[str],
-) -> tuple[dict[Split, int], set[int]]:
-    """Write `out/test/` and `out/valid/`; return their pair counts and all their source keys.
+) -> tuple[dict[str, int], set[int]]:
+    """Write the test sets' folders and `out/valid/`; return pair counts and all source keys.
 
-    Only pairs with an empty side are removed, validation sources that are also in the test set,
-    and broken rows where the recipe says so: a published set stays comparable. They are assumed
-    to fit in memory.
+    Only pairs with an empty side are removed, validation sources that are also in a test set, and
+    broken rows where the recipe says so: a published set stays comparable. They are assumed to fit
+    in memory.
     """
-    counts: dict[Split, int] = {}
+    counts: dict[str, int] = {}
     seen: set[int] = set()
-    given: tuple[Split, ...] = ("test", "valid")
-    for split in given:
+    for split in [*(name for name in entries if name not in ("train", "valid")), "valid"]:
         if not entries[split]:
             continue
         keys, rows = set(), []
@@ -44,7 +43,7 @@ def write_given(
                     key = source_key(source)
                     if not source or not target:
                         removed["empty"] += 1
-                    elif key in seen:
+                    elif split == "valid" and key in seen:
                         removed["held_out"] += 1
                     else:
                         keys.add(key)

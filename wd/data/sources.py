@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from wd.config import CorpusConfig
 from wd.data.languages import catalog_language, variants
@@ -12,7 +12,6 @@ from wd.errors import ConfigError, DataError
 from wd.files import known_sha256
 
 Split = Literal["train", "valid", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 Kind = Literal["text", "lines", "tsv", "parquet", "po", "mo", "whl"]
 _ENDINGS: tuple[Kind, ...] = ("tsv", "parquet", "po", "mo", "whl")
 _WITH_BOTH = ("tsv", "parquet")
@@ -55,8 +54,8 @@ class Entry:
 
 def find_entries(
     config: CorpusConfig, languages: tuple[str, str], wheels: Mapping[str, Path]
-) -> dict[Split, list[Entry]]:
-    """Return each split's entries in the recipe's order.
+) -> dict[str, list[Entry]]:
+    """Return each split's entries in the recipe's order; further test sets are `test-NAME`.
 
     `wheels` says where the wheels of `corpus.packages` are (they need not be there yet).
     Raises DataError with the recipe's hint for a file that does not exist, and says which formats
@@ -64,14 +63,10 @@ def find_entries(
     """
     if not config.train:
         raise DataError(f"corpus.train names no files. {config.hint}".strip())
-    names: dict[Split, tuple[str, ...]] = {
-        "train": config.train,
-        "valid": config.valid,
-        "test": config.test,
-    }
+    names = {"train": config.train, "valid": config.valid, "test": (), **config.tests}
     return {
-        split: [_entry(config, name, languages, wheels) for name in names[split]]
-        for split in SPLITS
+        split: [_entry(config, name, languages, wheels) for name in files]
+        for split, files in names.items()
     }
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from wd.config import EvaluationConfig
 from wd.decoding.engine import Translator
 from wd.decoding.faults import count_cut
+from wd.evaluation import further
 from wd.evaluation.curves import Curve
 from wd.evaluation.in_use import InUse, in_use
 from wd.evaluation.origin import Origin
@@ -15,6 +17,7 @@ from wd.evaluation.report import Report, Row
 from wd.evaluation.samples import samples
 from wd.evaluation.significance import p_value
 from wd.evaluation.speed import Speed, measure
+from wd.evaluation.test_set import TestSet
 from wd.machine import described
 from wd.model.sizes import count_parameters
 from wd.places import Place
@@ -33,18 +36,6 @@ class System:
     curve: Curve = ()
 
 
-@dataclass(frozen=True)
-class TestSet:
-    """Aligned text."""
-
-    __test__ = False  # not a test class, whatever its name says
-
-    sources: Sequence[str]
-    references: Sequence[str]
-    source_language: str
-    target_language: str
-
-
 def compare(
     systems: Sequence[System],
     test: TestSet,
@@ -53,10 +44,11 @@ def compare(
     title: str,
     baseline: str,
     origin: Origin | None = None,
+    tests: Mapping[str, TestSet] = MappingProxyType({}),
     device: str = "cpu",
     threads: int = 0,
 ) -> tuple[Report, dict[str, list[str]]]:
-    """Return the report, and every system's translations.
+    """Return the report, and every system's translations, of `test` and of further `tests`.
 
     The first system is the one that compression and speed-up are relative to; `baseline` names
     the one that differences in BLEU are tested against; `origin` says who asks
@@ -83,6 +75,7 @@ def compare(
         device=first.device,
         threads=first.threads,
     )
+    scores, more = further.scored(translators, tests, config, baseline)
     sizes = {name: count_parameters(translator.config) for name, translator in translators.items()}
     report = Report(
         title=title,
@@ -97,8 +90,9 @@ def compare(
         baseline=baseline,
         rows=_rows(systems, test, texts, cuts, sizes, speeds, uses, baseline),
         samples=samples(test.sources, test.references, texts),
+        further=scores,
     )
-    return report, texts
+    return report, texts | more
 
 
 def _rows(

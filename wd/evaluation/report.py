@@ -6,13 +6,16 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from wd.config import Config
+from wd.evaluation import further
 from wd.evaluation.conditions import Conditions
 from wd.evaluation.curves import Curve
+from wd.evaluation.further import FurtherTest
 from wd.evaluation.in_use import BATCH, InUse
 from wd.evaluation.page import render
 from wd.evaluation.plots import Line, Point, lines_svg, scatter_svg
 from wd.evaluation.quality import Quality
 from wd.evaluation.samples import Sample
+from wd.evaluation.significance import shown_p_value
 from wd.evaluation.speed import Speed
 
 REPORT = "report.json"
@@ -53,6 +56,7 @@ class Report(Conditions):
     """The system that p-values are relative to: the student of knowledge distillation."""
     rows: tuple[Row, ...]
     samples: tuple[Sample, ...] = ()
+    further: tuple[FurtherTest, ...] = ()
 
 
 COLUMNS = (
@@ -81,13 +85,6 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.speed.tokens_per_second:.0f}",
         f"{row.speed_up:.2f}",
     )
-
-
-def shown_p_value(value: float | None) -> str:
-    """Return a p-value's text; of None, a dash."""
-    if value is None:
-        return "–"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def table(report: Report) -> Table:
@@ -201,6 +198,7 @@ def page(report: Report) -> str:
             "rows": use_cells(report),
             "caption": use_caption(report),
         },
+        further={"columns": further.COLUMNS, "rows": further.cells(report.further)},
         plots=plots(report),
         curves=curves(report),
         origin=report.origin,

@@ -46,3 +46,10 @@ def p_value(
     if before.score == after.score:  # every exchange differs by as much at least
         return 1.0
     return max(floor, float(after.p_value))
+
+
+def shown_p_value(value: float | None) -> str:
+    """Return a p-value's text; of None, a dash."""
+    if value is None:
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

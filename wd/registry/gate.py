@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from wd.config import GateConfig, RegistryConfig
-from wd.evaluation.report import shown_p_value
-from wd.evaluation.significance import p_value
+from wd.evaluation.significance import p_value, shown_p_value
 from wd.registry.evidence import Evidence
 
 

@@ -8,12 +8,13 @@ import pytest
 
 from wd.config import EvaluationConfig, StackShape
 from wd.errors import ArtifactError, DataError
-from wd.evaluation.compare import System, TestSet
+from wd.evaluation.compare import System
 from wd.evaluation.ladder import scores
 from wd.evaluation.ladder.figures import Ladder
 from wd.evaluation.ladder.scores import Entrant, Texts, climb
 from wd.evaluation.quality import score
 from wd.evaluation.significance import p_value
+from wd.evaluation.test_set import TestSet
 from wd.model.directory import save_model
 from wd.model.sizes import count_parameters
 from wd.model.transformer import Transformer

@@ -115,6 +115,26 @@ def test_given_sets_are_whole_and_in_order_and_win(
     assert total == made.metrics["read"] == 500 + 31 + 35
 
 
+def test_several_test_sets_are_kept_apart_and_out_of_the_rest(
+    make: Make, data: Path, sentences: list[str]
+) -> None:
+    """Also from each other nothing is taken: published sets stay comparable."""
+    texts = {"news": sentences[:20], "talks": sentences[10:40], "valid": sentences[30:60]}
+    for name, lines in texts.items():
+        (data / f"{name}.en").write_text("\n".join(lines) + "\n")
+        (data / f"{name}.de").write_text("\n".join(map(str.upper, lines)) + "\n")
+    named = {"news": ["news.{lang}"], "talks": ["talks.{lang}"]}
+    made = corpus(make(valid=("valid.{lang}",), test=named))
+    assert [row["source"] for row in rows(made, "test")] == texts["news"]
+    assert [row["source"] for row in rows(made, "test-talks")] == texts["talks"]
+    assert [row["source"] for row in rows(made, "valid")] == sentences[40:60]
+    assert not keys(made, "train") & {source_key(line) for line in sentences[:60]}
+    turned = corpus(make(valid=("valid.{lang}",), test=dict(reversed(named.items()))))
+    assert [row["source"] for row in rows(turned, "test")] == texts["talks"]
+    alone = corpus(make(valid=("valid.{lang}",), test=("news.{lang}",)))
+    assert rows(alone, "test") == rows(made, "test")
+
+
 def test_nothing_left_is_told_with_the_reasons(make: Make) -> None:
     run = make(filters={"min_words": 200})
     with pytest.raises(DataError, match=r"filtered away \(short \d+, empty 1\)"):

@@ -13,9 +13,11 @@ from pipelines.context import Run, Work
 from pipelines.stages import evaluation as evaluate
 from pipelines.stages import pseudo
 from wd.artifacts import Artifact
-from wd.config import EvaluationConfig, PseudoConfig, RayConfig, Recipe, StackShape
+from wd.config import CorpusConfig, EvaluationConfig, PseudoConfig, RayConfig, Recipe, StackShape
 from wd.data.schema import CORPUS, PSEUDO, part_files, part_name
 from wd.errors import DataError
+from wd.evaluation.quality import score
+from wd.evaluation.report import read_report
 from wd.model.directory import save_model
 from wd.model.transformer import Transformer
 from wd.tracking import NullTracker
@@ -51,6 +53,8 @@ def run(
         def build(work: Work) -> dict[str, int]:
             _write_parts(work.out / "train", sentences[:50], 20)
             _write_parts(work.out / "test", sentences[50:80], 20)
+            if run.recipe.corpus.test:
+                _write_parts(work.out / "test-talks", sentences[80:90], 20)
             return {}
 
         return run.stage("corpus", version=0, config={}, inputs={}, build=build)
@@ -110,6 +114,26 @@ def test_report_outputs_and_metrics_agree(run: Run, capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     for word in ("teacher", "KD", "WD", "speed-up", "report.html", "chrF nrefs:1|case:mixed"):
         assert word in told
+
+
+def test_further_test_sets_have_scores_of_their_own(
+    run: Run, sentences: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = CorpusConfig(test={"news": ("news.{lang}",), "talks": ("talks.{lang}",)})
+    with Run(run.recipe.model_copy(update={"corpus": corpus})) as several:
+        made = evaluate.evaluation(several)
+    report = read_report(made.path)
+    (talks,) = report.further
+    assert (talks.name, talks.sentences) == ("talks", 10)
+    references = [line.upper() for line in sentences[80:90]]
+    for row in talks.rows:
+        said = (made.path / f"{row.name}.talks.txt").read_text().split("\n")[:-1]
+        assert row.quality == score(said, references, "de")
+        assert (row.p_value is None) == (row.name == "KD")
+        assert f"{row.quality.chrf:.2f}" in (made.path / "report.html").read_text()
+    assert [row.name for row in talks.rows] == [row.name for row in report.rows]
+    evaluate.print_table(made)
+    assert "further test sets" in capsys.readouterr().out
 
 
 def test_a_second_evaluation_does_nothing(run: Run) -> None:

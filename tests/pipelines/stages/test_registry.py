@@ -14,8 +14,9 @@ from wd.artifacts import Artifact, Identity, Store
 from wd.config import Config, EvaluationConfig, Recipe, overridden
 from wd.data.schema import CORPUS
 from wd.errors import ConfigError
-from wd.evaluation.compare import System, TestSet, compare
+from wd.evaluation.compare import System, compare
 from wd.evaluation.report import write_report
+from wd.evaluation.test_set import TestSet
 from wd.registry import Registry, RegistryError
 from wd.tracking import connect, tracking_place
 

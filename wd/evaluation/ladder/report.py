@@ -8,7 +8,7 @@ from rich.table import Table
 from wd.evaluation.ladder.figures import Ladder, Row, Shape, Spread, band, rung_students
 from wd.evaluation.page import render
 from wd.evaluation.plots import Line, Point, lines_svg, scatter_svg
-from wd.evaluation.report import shown_p_value
+from wd.evaluation.significance import shown_p_value
 
 LADDER = "ladder.json"
 FILES = (LADDER, "ladder.html", "curves.svg", "pareto.svg")

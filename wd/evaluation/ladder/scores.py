@@ -12,7 +12,7 @@ from typing import Any
 
 from wd.config import EvaluationConfig
 from wd.decoding.engine import Translator
-from wd.evaluation.compare import System, TestSet
+from wd.evaluation.compare import System
 from wd.evaluation.curves import Curve
 from wd.evaluation.ladder.figures import (
     BASELINE,
@@ -28,6 +28,7 @@ from wd.evaluation.quality import check_aligned, score
 from wd.evaluation.samples import Sample, samples
 from wd.evaluation.significance import p_value
 from wd.evaluation.speed import Speed, measure, translated
+from wd.evaluation.test_set import TestSet
 from wd.files import whole
 from wd.machine import described
 from wd.model.sizes import count_parameters

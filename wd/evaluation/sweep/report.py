@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from wd.evaluation.page import render
-from wd.evaluation.report import shown_p_value
+from wd.evaluation.significance import shown_p_value
 from wd.evaluation.sweep.figures import Sweep, SweepTrial
 from wd.evaluation.sweep.plots import (
     curves_svg,
