@@ -73,6 +73,8 @@ class Run:
     """Called in this process after each validation (training with `ray.workers: 0` only)."""
     parent: Tracker | None = None
     """The MLflow run to work under, if not the recipe's own: a sweep's trial has one."""
+    taught: "Callable[[Run], Artifact] | None" = None
+    """Makes the student that is the teacher in a run whose recipe goes `via` others."""
     quiet: bool = False
     """Whether what is made and what exists is not told, since somebody else does."""
 
@@ -167,12 +169,18 @@ class Run:
             _LOG.info("%s", line, extra=facts(**figures))
 
     def lineage(self, artifact: Artifact) -> dict[str, str]:
-        """Return role -> name of everything that an artifact of this run was made from."""
+        """Return role -> name of everything that an artifact of this run was made from.
+
+        What has the role of something nearer, as the teacher's teacher, is told by the way to it:
+        `teacher.teacher`.
+        """
         made = {one.name: one for one in self._made.values()}
-        found = dict(artifact.manifest.get("inputs", {}))
-        for name in list(found.values()):
-            if name in made:
-                found = {**self.lineage(made[name]), **found}
+        inputs = artifact.manifest.get("inputs", {})
+        found = dict(inputs)
+        for role, name in inputs.items():
+            for further, one in self.lineage(made[name]).items() if name in made else ():
+                if found.setdefault(further, one) != one:
+                    found[f"{role}.{further}"] = one
         return found
 
     def elsewhere(self) -> dict[str, Any]:
@@ -192,13 +200,15 @@ class Run:
         What either makes the other knows, so that shared stages are not looked up again.
         """
         parent = None if self.dry else self.tracker
-        run = Run(recipe, self.dry, self.rebuild, parent=parent, quiet=self.quiet)
+        run = Run(
+            recipe, self.dry, self.rebuild, parent=parent, taught=self.taught, quiet=self.quiet
+        )
         run._made, run.outlook = self._made, self.outlook
         return run
 
     def glance(self, recipe: Recipe) -> "Run":
         """Return a dry run of another recipe, to see what exists; it says and makes nothing."""
-        run = Run(recipe, dry=True, quiet=True)
+        run = Run(recipe, dry=True, taught=self.taught, quiet=True)
         run._made = dict(self._made)
         return run
 

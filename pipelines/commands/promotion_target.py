@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines.commands.recipe_arguments import read_recipe
-from pipelines.context import Run
+from pipelines.stages.hops import open_run
 from wd.config import Recipe, overridden, parsed_overrides, validated
 from wd.errors import RegistryError
 
@@ -61,7 +61,7 @@ def _making(recipe: Recipe, artifact: str) -> Recipe:
 
     for each in (recipe.student, *recipe.students):
         chosen = overridden(recipe, {"student": each})
-        if student(Run(chosen).glance(chosen), "wd").name == artifact:
+        if student(open_run(chosen).glance(chosen), "wd").name == artifact:
             return chosen
     raise RegistryError(
         f"{artifact}: the recipe of its run makes another student by weight distillation, with "

@@ -47,12 +47,12 @@ def run(
 
     Finished stages are skipped; a killed run goes on with the same command.
     """
-    from pipelines.context import Run
     from pipelines.stages.everything import everything, stages_from
+    from pipelines.stages.hops import open_run
 
     rebuild = stages_from(start)
     settings = read_recipe(recipe, overrides or ())
-    with Run(settings, dry=dry_run, rebuild=rebuild) as pipeline:
+    with open_run(settings, dry=dry_run, rebuild=rebuild) as pipeline:
         made = everything(pipeline)
     if dry_run:
         return print_json(pipeline.outlook) if as_json else None
@@ -162,11 +162,11 @@ def _make(
     show: Callable[[Any], None] | None = None,
 ) -> None:
     """Make one stage's artifact; `arguments` go to its function after the run."""
-    from pipelines.context import Run
+    from pipelines.stages.hops import open_run
 
     settings = read_recipe(recipe, overrides or ())
     make = getattr(import_module(f"pipelines.stages.{stage}"), stage)
-    with Run(settings, dry=dry_run) as pipeline:
+    with open_run(settings, dry=dry_run) as pipeline:
         artifact = make(pipeline, *arguments)
     if dry_run:
         return print_json(pipeline.outlook) if as_json else None

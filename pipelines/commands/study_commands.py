@@ -65,12 +65,12 @@ def ladder(
     Teacher and pseudo-data are made once. A killed ladder goes on with the same command; more
     seeds, students or methods add to what is there.
     """
-    from pipelines.context import Run
+    from pipelines.stages.hops import open_run
     from pipelines.studies import ladder as climbing
     from pipelines.studies.rungs import rungs_of
 
     rungs = rungs_of(method or (), start or ())
-    with Run(read_recipe(recipe, overrides or ()), dry=dry_run) as run:
+    with open_run(read_recipe(recipe, overrides or ()), dry=dry_run) as run:
         made = climbing.ladder(run, rungs, seeds=seeds, shapes=student or (), concurrent=concurrent)
     if dry_run:
         return print_json(run.outlook) if as_json else None

@@ -1,4 +1,4 @@
-"""Compare teacher, KD student and WD student on the test set."""
+"""Compare teacher, KD student and WD student on the test set, and the students on the way."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,8 +10,8 @@ from rich.console import Console
 from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from pipelines.stages.generator import generator
+from pipelines.stages.hops import first_teacher
 from pipelines.stages.student import student
-from pipelines.stages.teacher import teacher
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
 from wd.data.schema import part_files
@@ -32,9 +32,10 @@ def evaluation(run: Run) -> Artifact:
     recipe = run.recipe
     text = corpus(run)
     trained = {
-        "teacher": (teacher(run),),
+        "teacher": (first_teacher(run),),
+        **{f"via {hop.student}": _phases(run.sibling(hop)) for hop in recipe.hops[:-1]},
         "KD": (student(run, "kd"),),
-        "WD": (generator(run), student(run, "wd")),
+        "WD": _phases(run),
     }
     models = {name: phases[-1] for name, phases in trained.items()}
 
@@ -60,6 +61,10 @@ def evaluation(run: Run) -> Artifact:
         build=build,
         label=f"{recipe.name}-{recipe.student}",
     )
+
+
+def _phases(run: Run) -> tuple[Artifact, Artifact]:
+    return generator(run), student(run, "wd")
 
 
 def print_table(artifact: Artifact) -> None:

@@ -20,7 +20,8 @@ def everything(run: Run) -> dict[str, Artifact]:
     from wd.generator.choices import check_generable
 
     recipe = run.recipe  # before hours go into a teacher
-    check_generable(recipe.teacher_model, recipe.student_model, recipe.generator.grouping)
+    for hop in recipe.hops:
+        check_generable(hop.taught_by, hop.student_model, hop.generator.grouping)
     if not run.dry:
         check_half_precision(recipe)
         if is_tracked(recipe):

@@ -21,7 +21,7 @@ def generator(run: Run) -> Artifact:
     Raises ConfigError for a student that cannot be generated.
     """
     recipe, model, config = run.recipe, run.recipe.student_model, run.recipe.generator
-    check_generable(recipe.teacher_model, model, config.grouping)
+    check_generable(recipe.taught_by, model, config.grouping)
     inputs = {"teacher": teacher(run)} | training_inputs(run) | student_inputs(run)
 
     def build(work: Work) -> Metrics:

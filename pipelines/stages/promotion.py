@@ -3,8 +3,8 @@
 from contextlib import nullcontext
 from typing import Any
 
-from pipelines.context import Run
 from pipelines.stages.evaluation import evaluation
+from pipelines.stages.hops import open_run
 from pipelines.stages.registry import (
     address,
     candidate_of,
@@ -27,7 +27,7 @@ def promote(recipe: Recipe, *, anew: bool = False) -> dict[str, Any]:
     Raises RegistryError where nothing is tracked, and if the alias moved meanwhile.
     """
     check_registrable(recipe)
-    with Run(recipe, rebuild=frozenset({"registry"})) as run:
+    with open_run(recipe, rebuild=frozenset({"registry"})) as run:
         return registry(run, contend=True, anew=anew).metrics
 
 
@@ -39,7 +39,7 @@ def foresee(recipe: Recipe, *, anew: bool = False) -> dict[str, Any]:
     from wd.registry import IN_USE, foreseen
 
     check_registrable(recipe)
-    with Run(recipe, dry=True) as run:
+    with open_run(recipe, dry=True) as run:
         report, model = evaluation(run), student(run, "wd")
         if lacking := [name for name, state in run.outlook.items() if state == "to do"]:
             raise RegistryError(

@@ -70,7 +70,7 @@ def student(run: Run, method: Method) -> Artifact:
 
 def check_possible(recipe: Recipe, method: Method) -> None:
     """Raise ConfigError, before hours go into a teacher, if a student cannot be made so."""
-    of = recipe.teacher_model, recipe.student_model, recipe.generator.grouping
+    of = recipe.taught_by, recipe.student_model, recipe.generator.grouping
     if method in ("copy", "wd"):
         check_generable(*of)
     elif method == "kd" and recipe.objective.hidden_states:

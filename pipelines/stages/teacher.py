@@ -10,7 +10,10 @@ VERSION = 1
 
 @asked_once
 def teacher(run: Run) -> Artifact:
-    """Return the teacher's model directory."""
+    """Return the teacher's model directory; on the way `via` others, that of the student before."""
+    if run.recipe.via:
+        assert run.taught is not None, "made by hops.open_run"
+        return run.taught(run)
     if run.recipe.teacher.source is not None:
         return imported_teacher(run)
     recipe, model = run.recipe, run.recipe.teacher_model

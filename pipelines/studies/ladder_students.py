@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.context import Run
 from pipelines.stages.distributions import student_inputs
 from pipelines.stages.generator import generator
+from pipelines.stages.hops import open_run
 from pipelines.stages.shards import shards
 from pipelines.stages.student import check_possible, student
 from pipelines.studies.rungs import Place, Rung
@@ -89,5 +90,5 @@ def _train(
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError(f"{platform.node()} has no {folder}: {SHARE}")
-    with Run(recipe, parent=attach(handle), quiet=True) as run:
+    with open_run(recipe, parent=attach(handle), quiet=True) as run:
         _made(run, rung)

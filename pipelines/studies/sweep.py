@@ -48,6 +48,11 @@ def sweep(recipe: Recipe, request: Request) -> "tuple[Sweep, Path]":
     short = with_updates(recipe, request.updates)
     if not all(phase.bleu_sentences for phase in (short.generator.training, short.fine_tuning)):
         raise ConfigError("bleu_sentences must not be 0: a sweep compares trials by BLEU")
+    if recipe.via:
+        raise ConfigError(
+            "via: a sweep's spaces are those of the teacher itself; leave it out, or make that "
+            "student first and name it in teacher.from"
+        )
     with Run(recipe) as run:
         speeds = ShapeSpeeds(run)
         points, plan = _planned(run, request, speeds)

@@ -31,12 +31,17 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
     that cannot be generated.
     """
     teacher, student = recipe.teacher_model, recipe.student_model
-    check_generable(teacher, student, recipe.generator.grouping)
+    for hop in recipe.hops:
+        check_generable(hop.taught_by, hop.student_model, recipe.generator.grouping)
     teacher_parameters, student_parameters = count_parameters(teacher), count_parameters(student)
     training: dict[str, tuple[ModelConfig, TrainingConfig]] = {
         "teacher": (teacher, recipe.teacher.training),
-        "generator": (student, recipe.generator.training),
-        "student": (student, recipe.student_training("wd")),
+        **{
+            f"{phase} of {hop.student}": (hop.student_model, config)
+            for hop in recipe.hops[:-1]
+            for phase, config in _phases(recipe).items()
+        },
+        **{phase: (student, config) for phase, config in _phases(recipe).items()},
         "kd_student": (student, recipe.student_training("kd")),
     }
     if recipe.teacher.source:
@@ -56,10 +61,14 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
     }
 
 
+def _phases(recipe: Recipe) -> dict[str, TrainingConfig]:
+    return {"generator": recipe.generator.training, "student": recipe.student_training("wd")}
+
+
 def generator_parts(recipe: Recipe) -> dict[str, list[dict[str, Any]]]:
     """Return every class and every map of the recipe's generator, with their parameters."""
     grouping = recipe.generator.grouping
-    classes = generable_classes(recipe.teacher_model, recipe.student_model, grouping)
+    classes = generable_classes(recipe.taught_by, recipe.student_model, grouping)
     return {
         "classes": [
             {

@@ -111,26 +111,42 @@ def plan_gpu(recipe: Recipe, card: Gpu, *, mfu: float = MFU, length: int = 25) -
 
 
 def _stages(recipe: Recipe) -> dict[str, _Stage]:
-    teacher, student = recipe.teacher_model, recipe.student_model
-    guide = teacher if recipe.runs_teacher else None
+    teacher, own = recipe.teacher_model, recipe.teacher.training
+    taught = _Stage("teacher.training", teacher, own, count_parameters(teacher))
+    before = {
+        f"{phase} of {hop.student}": stage
+        for hop in recipe.hops[:-1]
+        for phase, stage in _phases(hop).items()
+    }
+    return (
+        ({} if recipe.teacher.source else {"teacher": taught})
+        | before
+        | _phases(recipe)
+        | {"kd_student": _fine_tuned(recipe, "kd")}
+    )
+
+
+def _phases(recipe: Recipe) -> dict[str, _Stage]:
+    teacher, student = recipe.taught_by, recipe.student_model
     grouping, count = recipe.generator.grouping, count_parameters(student)
     classes = generable_classes(teacher, student, grouping)
     learned = sum(own_parameters(each, grouping) for each in classes)
     learned += sum(each.parameters for each in map_sizes(classes, grouping))
     generated = frozen_bytes(classes, grouping) + GENERATED * count
-
-    def fine_tuned(method: Method) -> _Stage:
-        config = recipe.student_training(method)
-        return _Stage("fine_tuning", student, config, count, guide=guide)
-
-    first = recipe.generator.training
-    own = recipe.teacher.training
-    taught = _Stage("teacher.training", teacher, own, count_parameters(teacher))
-    return ({} if recipe.teacher.source else {"teacher": taught}) | {
+    first, guide = recipe.generator.training, _guide(recipe)
+    return {
         "generator": _Stage("generator.training", student, first, learned, generated, guide),
-        "student": fine_tuned("wd"),
-        "kd_student": fine_tuned("kd"),
+        "student": _fine_tuned(recipe, "wd"),
     }
+
+
+def _fine_tuned(recipe: Recipe, method: Method) -> _Stage:
+    model, config = recipe.student_model, recipe.student_training(method)
+    return _Stage("fine_tuning", model, config, count_parameters(model), guide=_guide(recipe))
+
+
+def _guide(recipe: Recipe) -> ModelConfig | None:
+    return recipe.taught_by if recipe.runs_teacher else None
 
 
 def _planned(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.context import Run
 from pipelines.stages.everything import everything
+from pipelines.stages.hops import open_run
 from pipelines.tools.keys import Key, keys
 from wd.config import Recipe, load_recipe, overridden
 
@@ -41,6 +41,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("pseudo.trim", "pseudo.deduplicate"), ("pseudo-shards", *STUDENTS)),
     "students": STUDENTS,
     "student": STUDENTS,
+    "via": FROM_PSEUDO,
     "objective": STUDENTS,
     "generator": WD_ONLY,
     "generator.training.log_every": (),
@@ -93,6 +94,7 @@ VALUES: dict[str, Any] = {
     "layers": 2,
     "initialisation.layers": "mean",
     "student": "small",
+    "via": ["small"],
     "NAME.tied_embeddings": "decoder",
     "encoder_subsets": [1, 1, 1, 1, 1, 1],
     "decoder_subsets": [6],
@@ -160,7 +162,7 @@ tokenizer: {{joint: false}}
 
 def artifacts(recipe: Recipe) -> dict[str, str]:
     """Return artifact -> its hash, of all that a run makes."""
-    with Run(recipe, dry=True, quiet=True) as run:
+    with open_run(recipe, dry=True, quiet=True) as run:
         everything(run)
     found = {}
     for name in run.outlook:

@@ -72,6 +72,10 @@ class Recipe(Config):
     students: dict[Name, StudentShape] = Field(default_factory=_paper_students)
     student: str = "tiny"
     """The student to make."""
+    via: tuple[Name, ...] = ()
+    """Students that are made before it, by weight distillation: the teacher distils the first of
+    them, each distils the next, and the last one `student`. Smaller steps lose less: with `small`
+    here, TINY learns from SMALL, its weights and its translations."""
     generator: GeneratorConfig = GeneratorConfig()
     fine_tuning: FineTuningConfig = FineTuningConfig()
     """Phase 2."""
@@ -105,6 +109,16 @@ class Recipe(Config):
                 reasons = (problem["msg"] for problem in error.errors(include_url=False))
                 listed = "; ".join(reason.removeprefix("Value error, ") for reason in reasons)
                 raise ValueError(f"students.{name}: {listed}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _hops_are_students(self) -> Self:
+        for name in self.via:
+            if name not in self.students:
+                known = ", ".join(sorted(self.students))
+                raise ValueError(f"via: {name} is not defined; the recipe has {known}")
+            if (*self.via, self.student).count(name) > 1:
+                raise ValueError(f"via: {name} is on the way twice, or is the student itself")
         return self
 
     @model_validator(mode="after")
@@ -185,6 +199,21 @@ class Recipe(Config):
     def teacher_model(self) -> ModelConfig:
         """The teacher with its vocabularies."""
         return self.model(self.teacher.shape)
+
+    @property
+    def hops(self) -> tuple[Self, ...]:
+        """The recipes of the students on the way, in order; the last one is this."""
+        students = (*self.via, self.student)
+        return tuple(
+            self.model_copy(update={"student": student, "via": students[:number]})
+            for number, student in enumerate(students)
+        )
+
+    @property
+    def taught_by(self) -> ModelConfig:
+        """The model that the student learns from: the teacher, or the last student on the way."""
+        before = self.hops[-2:-1]
+        return before[0].student_model if before else self.teacher_model
 
     @property
     def student_model(self) -> ModelConfig:

@@ -80,7 +80,8 @@ def run(
     monkeypatch.setattr(evaluate, "generator", generator)
     for module in (evaluate, pseudo):
         monkeypatch.setattr(module, "corpus", corpus)
-        monkeypatch.setattr(module, "teacher", teacher)
+    monkeypatch.setattr(evaluate, "first_teacher", teacher)
+    monkeypatch.setattr(pseudo, "teacher", teacher)
     monkeypatch.setattr(evaluate, "student", student)
     monkeypatch.setattr(Run, "tracker", NullTracker())
     recipe = Recipe(
