@@ -187,8 +187,8 @@ def figures(seconds: float, pairs: int, usage: Usage) -> dict[str, float]:
         "pairs/s": round(pairs / seconds),
         "CPU s": round(usage.cpu_seconds),
         "driver CPU s": round(usage.driver_cpu_seconds),
-        "MB read": round(usage.read / 1e6),
-        "MB written": round(usage.written / 1e6),
+        "MB read": round(usage.read / 1e6, 1),
+        "MB written": round(usage.written / 1e6, 1),
         "driver MB": round(usage.driver_memory / 1e6),
         "worker MB": round(usage.worker_memory / 1e6),
     }
