@@ -82,7 +82,9 @@ def test_the_way_to_batches_is_measured(place: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert [row["stage"] for row in found["stages"]] == ["corpus", "tokenizer", "shards"]
-    assert all(row["CPU s"] > 0 and row["MB read"] > 0 for row in found["stages"])
+    corpus, tokenizer, shards = found["stages"]
+    assert tokenizer["CPU s"] > 0  # which sees little of so small a text
+    assert all(row["CPU s"] > 1 and row["MB read"] > 1 for row in (corpus, shards))
     assert min(found["alone"]["pairs_per_second"].values()) > 100
 
 

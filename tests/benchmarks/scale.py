@@ -185,8 +185,8 @@ def figures(seconds: float, pairs: int, usage: Usage) -> dict[str, float]:
     return {
         "s": round(seconds, 1),
         "pairs/s": round(pairs / seconds),
-        "CPU s": round(usage.cpu_seconds),
-        "driver CPU s": round(usage.driver_cpu_seconds),
+        "CPU s": round(usage.cpu_seconds, 1),
+        "driver CPU s": round(usage.driver_cpu_seconds, 1),
         "MB read": round(usage.read / 1e6, 1),
         "MB written": round(usage.written / 1e6, 1),
         "driver MB": round(usage.driver_memory / 1e6),
