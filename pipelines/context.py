@@ -16,6 +16,7 @@ from wd.places import Place
 from wd.status import shown
 from wd.store.shelf import Shelf
 from wd.tracking import Tracker, open_tracker
+from wd.tracking.final import log_final
 
 _LOG = logging.getLogger(__name__)
 STAGES = (
@@ -151,7 +152,7 @@ class Run:
 
             def build_and_track(out: Path) -> Metrics:
                 metrics = build(Work(out, scratch, tracker, taken))
-                _log_final(tracker, metrics)
+                log_final(tracker, metrics)
                 # Before it is published: whoever finds an artifact need not ask for its run.
                 tracked.close()
                 return metrics
@@ -222,21 +223,6 @@ class Run:
         if self._tracker is None:
             self._tracker = self._exits.enter_context(open_tracker(self.recipe, self.store.folder))
         return self._tracker
-
-
-def _log_final(tracker: Tracker, metrics: Metrics) -> None:
-    """Track what a stage recorded, after a training at its last update.
-
-    The figures of the published weights have a name of their own: those of the validations are a
-    curve, and its last point is another one where an average or an earlier best is published.
-    """
-    history = metrics.get("history") or []
-    if not history or "published" not in metrics:
-        return tracker.log_metrics(metrics)
-    rest = {key: value for key, value in metrics.items() if key != "validation"}
-    figures = {**rest, "published": metrics["validation"]}
-    tracker.log_metrics(figures, step=int(history[-1]["update"]))
-    tracker.set_tags({"wd.published": str(metrics["published"])})
 
 
 def asked_once(

@@ -81,16 +81,14 @@ def climb(
     chosen = _timed(entrants, timed)
     folders = {teacher.artifact: teacher.folder}
     folders |= {one.artifact: one.folder for one in chosen.values()}
-    measured = _kept(
-        scratch / "timed.json", partial(_measure, folders, test, config, device, threads)
-    )
+    measure = partial(_measure, folders, test, config, device, threads)
+    measured = _kept(scratch / "timed.json", measure)
     texts: Texts = dict(measured["texts"])
     for one in entrants:
         if one.artifact not in texts:
-            texts[one.artifact] = _kept(
-                scratch / f"{one.artifact.replace('/', '-')}.json",
-                partial(_translate, one.folder, test, config, device, threads),
-            )
+            translate = partial(_translate, one.folder, test, config, device, threads)
+            place = scratch / f"{one.artifact.replace('/', '-')}.json"
+            texts[one.artifact] = _kept(place, translate)
     students = _students(entrants, texts, test)
     sizes, speeds = measured["parameters"], _speeds(measured)
     quality = score(texts[teacher.artifact], test.references, test.target_language)
