@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import get_args
 
 import ctranslate2
 import pytest
 import torch
 
-from wd.config import SPECIAL_PIECES, StackShape
+from wd.config import SPECIAL_PIECES, Quantization, StackShape
 from wd.data.schema import BOS, EOS, PAD
 from wd.decoding.convert import write_ctranslate2
 from wd.decoding.greedy import greedy
@@ -151,3 +152,24 @@ def test_a_foreign_tokenizer_is_refused(
             source_pieces=["x"] * 60,
             target_pieces=["x"] * 59,
         )
+
+
+@pytest.mark.parametrize("tied", ["none", "decoder", "all"])
+@pytest.mark.parametrize("quantization", get_args(Quantization))
+def test_the_model_in_memory_stays_as_it_is(
+    random_model: Callable[..., Transformer], tmp_path: Path, tied: str, quantization: Quantization
+) -> None:
+    """CTranslate2 quantizes in place: what it is given must not be what is trained on."""
+    model = random_model(tied_embeddings=tied)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    pieces = _pieces(model)
+    write_ctranslate2(
+        tmp_path,
+        model.config,
+        model.state_dict(),
+        source_pieces=pieces,
+        target_pieces=pieces,
+        quantization=quantization,
+    )
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name

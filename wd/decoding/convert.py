@@ -21,6 +21,7 @@ from wd.model.sizes import OUTPUT_BIAS
 from wd.model.transformer import position_table
 
 LAYER_NORM_EPSILON = 1e-5
+_TABLES = ("source_embedding.weight", "target_embedding.weight", "output_projection.weight")
 _ACTIVATIONS = {
     "relu": common_spec.Activation.RELU,
     "gelu": common_spec.Activation.GELU,
@@ -81,11 +82,13 @@ class _Weights:
             TransformerEncoderSpec(encoder.layers, encoder.heads, **wiring),
             TransformerDecoderSpec(decoder.layers, decoder.heads, **wiring),
         )
-        source = self._arrays["source_embedding.weight"]
-        target = self._arrays.get("target_embedding.weight", source)
+        # Copied, as concatenating copies the other weights: CTranslate2 quantizes them in place.
+        tables = {name: self._arrays[name].copy() for name in _TABLES if name in self._arrays}
+        source = tables["source_embedding.weight"]
+        target = tables.get("target_embedding.weight", source)
         spec.encoder.embeddings[0].weight = source
         spec.decoder.embeddings.weight = target
-        spec.decoder.projection.weight = self._arrays.get("output_projection.weight", target)
+        spec.decoder.projection.weight = tables.get("output_projection.weight", target)
         if config.output_bias:
             spec.decoder.projection.bias = self._arrays[OUTPUT_BIAS]
         for name, stack, shape in (
