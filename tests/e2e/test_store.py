@@ -178,3 +178,27 @@ def kill_driver(command: str) -> None:
     line, running = ["-m", "pipelines", command], psutil.process_iter(["cmdline"])
     (driver,) = [one for one in running if (one.info["cmdline"] or [])[1:4] == line]
     driver.kill()
+
+
+def test_studies_spread_over_machines(
+    machines: Machines, recipe: Path, whole: Path, store_root: str
+) -> None:
+    """Students and trials train side by side on nodes that see nothing of each other."""
+    prepare(store_root, whole)
+    for number in (1, 2):
+        machines.start(number)
+    two = ("ray.workers=1", "ray.cpus_per_worker=1", "ray.map_cpus=0.5", f"root={store_root}")
+    ladder = ("ladder", str(recipe), "--method", "wd", "--concurrent", "2", *two)
+    status, log, messages = submit(machines.cluster, *ladder)
+    assert status == 0, log + messages
+    names = made(store_root)
+    assert {name.partition("/")[0] for name in names} >= {"ladder", "student", "generator"}
+    assert_same_bits(store_root, whole)
+    for number in (1, 2):  # each has fetched what its student reads
+        assert list(machines.cache(number).glob("**/*.safetensors")), number
+
+    sweep = ("sweep", str(recipe), "--space", "student_shape", "--max-trials", "2", *two)
+    status, log, messages = submit(machines.cluster, *sweep)
+    assert status == 0, log + messages
+    assert "winner: " in log
+    assert len([name for name in made(store_root) if name.startswith("generator/")]) >= 2
