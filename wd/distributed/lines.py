@@ -19,6 +19,7 @@ _CHATTER = re.compile(
             "metrics exporter agent",
             "uncleared TaskHandle at shutdown",
             r"gcs_actor_scheduler\.cc:\d+: Failed to kill actor",
+            r"Task ServeController\.graceful_shutdown failed",  # since it has shut down
             r"worker_pool\.cc:\d+: Some workers of the worker process",  # of a busy machine
         )
     )
@@ -40,8 +41,8 @@ def hear_workers() -> None:
 
 
 def _show(data: dict[str, Any], *how: Any, **more: Any) -> None:
-    if data.get("pid") == "autoscaler":
-        return  # who waits for room says so
+    if data.get("pid") == "autoscaler" or data.get("actor_name") == "JobSupervisor":
+        return  # who waits for room says so, and how a job ended is told to who submitted it
     for line in data.get("lines", []):
         if not hear(line) and not _CHATTER.search(line):
             _LOG.log(SAID, "(%s) %s", _who(data), line)
