@@ -6,6 +6,7 @@ layer with the pieces alone that a batch's sources allow: most of what a small s
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -58,7 +59,7 @@ def write_shortlists(folder: Path, lists: Shortlists) -> None:
 def _counted(tokenizer: Tokenizer, pairs: Pairs) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return in how many pairs two pieces are together (sparse), and each one is at all."""
     size = tokenizer.source_vocabulary, tokenizer.target_vocabulary
-    together = torch.zeros(size).to_sparse()
+    together = torch.sparse_coo_tensor(torch.empty(2, 0, dtype=torch.long), torch.empty(0), size)
     alone = torch.zeros(size[0]), torch.zeros(size[1])
     with warnings.catch_warnings():  # torch says once that its sparse tensors are young
         warnings.simplefilter("ignore", UserWarning)
@@ -81,13 +82,6 @@ def _held(lines: Sequence[Sequence[int]], size: int) -> Tensor:
 
 
 def _chunks(pairs: Pairs) -> Iterator[list[tuple[str, str]]]:
-    chunk: list[tuple[str, str]] = []
-    for number, pair in enumerate(pairs):
-        if number == MOST_PAIRS:
-            break
-        chunk.append(pair)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
+    counted = islice(pairs, MOST_PAIRS)
+    while chunk := list(islice(counted, _CHUNK)):
         yield chunk
