@@ -25,6 +25,7 @@ app = typer.Typer()
         "wd ladder multi30k corpus.dir=DIR --student tiny --method wd --seeds 3",
         "wd ladder multi30k corpus.dir=DIR --seeds 3 --concurrent 2",
         "wd ladder quickstart --start xavier --start reference --dry-run",
+        "wd ladder quickstart --set kd:fine_tuning.dropout=0.1 fine_tuning.early_stopping=5",
     )
 )
 def ladder(
@@ -48,6 +49,15 @@ def ladder(
             "axis) or whose generator is the published code's (reference); repeatable."
         ),
     ] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="RUNG:KEY=VALUE",
+            help="A setting of one rung alone, or of one shape's (SHAPE/RUNG:KEY=VALUE); "
+            "repeatable. Updates in total stay the same.",
+        ),
+    ] = None,
     concurrent: Annotated[
         int | None,
         typer.Option(
@@ -63,7 +73,8 @@ def ladder(
     """Compare scratch, KD, layer copy and WD at equal size and budget.
 
     Teacher and pseudo-data are made once. A killed ladder goes on with the same command; more
-    seeds, students or methods add to what is there.
+    seeds, students or methods add to what is there. With `fine_tuning.early_stopping` each student
+    trains until it stops improving.
     """
     from pipelines.stages.hops import open_run
     from pipelines.studies import ladder as climbing
@@ -71,7 +82,9 @@ def ladder(
 
     rungs = rungs_of(method or (), start or ())
     with open_run(read_recipe(recipe, overrides or ()), dry=dry_run) as run:
-        made = climbing.ladder(run, rungs, seeds=seeds, shapes=student or (), concurrent=concurrent)
+        made = climbing.ladder(
+            run, rungs, seeds=seeds, shapes=student or (), own=own or (), concurrent=concurrent
+        )
     if dry_run:
         return print_json(run.outlook) if as_json else None
     if as_json:

@@ -15,15 +15,14 @@ from pipelines.stages.corpus import corpus
 from pipelines.stages.evaluation import test_set, write_lines
 from pipelines.stages.teacher import teacher
 from pipelines.studies.ladder_students import Made, check_places, students, train_side_by_side
-from pipelines.studies.rungs import Place, Rung, check_name
+from pipelines.studies.rungs import Place, Rung, check_name, places_of
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
-from wd.errors import ConfigError
 
 if TYPE_CHECKING:
     from wd.evaluation.ladder.figures import Ladder
 
-VERSION = 4
+VERSION = 5
 
 
 def ladder(
@@ -32,26 +31,21 @@ def ladder(
     *,
     seeds: int,
     shapes: Sequence[str] = (),
+    own: Sequence[str] = (),
     concurrent: int | None = None,
 ) -> Artifact:
     """Return the artifact with `ladder.json`, `ladder.html`, plots and every translation.
 
-    `shapes` are student names of the recipe; none: all. Seeds count from 1. `concurrent`: so many
-    students are trained at a time, each in one process; default: one after another, each with all
-    the recipe's workers. Raises ConfigError for an unknown shape, and where validation BLEU is
-    absent or not comparable.
+    `shapes` are student names of the recipe; none: all. Seeds count from 1. `own`: settings of
+    single rungs. `concurrent`: so many students are trained at a time, each in one process;
+    default: one after another, each with all the recipe's workers. Raises ConfigError for an
+    unknown shape or rung, and where updates or validation BLEU would not be comparable.
     """
     recipe = run.recipe
     for shape in shapes:
         check_name("--student", shape, sorted(recipe.students))
-    _check_validation(recipe)
     shapes = [shape for shape in recipe.students if shape in (shapes or recipe.students)]
-    places = [
-        Place(shape, rung, seed)
-        for seed in range(1, seeds + 1)
-        for shape in shapes
-        for rung in rungs
-    ]
+    places = places_of(shapes, rungs, seeds, own)
     check_places(recipe, places)
     text, first = corpus(run), teacher(run)
     if concurrent and not run.dry:
@@ -94,22 +88,6 @@ def show(artifact: Artifact) -> None:
     console.print(f"page: {artifact.path / 'ladder.html'}", highlight=False, soft_wrap=True)
 
 
-def _check_validation(recipe: Recipe) -> None:
-    phases = {"generator.training": recipe.generator.training, "fine_tuning": recipe.fine_tuning}
-    counts = {f"{key}.bleu_sentences": phase.bleu_sentences for key, phase in phases.items()}
-    for key, phase in phases.items():
-        if phase.early_stopping is not None:
-            raise ConfigError(
-                f"{key}.early_stopping: a ladder compares equal numbers of updates; take it out"
-            )
-    if len(set(counts.values())) > 1 or 0 in counts.values():
-        listed = ", ".join(f"{key} is {count}" for key, count in counts.items())
-        raise ConfigError(
-            f"{listed}: a ladder compares validation BLEU over both phases, so they must be the "
-            "same and not 0"
-        )
-
-
 def _role(place: Place) -> str:
     """Return the place's role among the ladder's inputs: MLflow's tags take no brackets."""
     return " ".join(
@@ -122,7 +100,7 @@ def _climb(
 ) -> "Ladder":
     from wd.distributed.decode import translate_apart
     from wd.evaluation.compare import System
-    from wd.evaluation.curves import joined
+    from wd.evaluation.curves import joined, seconds_at
     from wd.evaluation.ladder.report import write_ladder
     from wd.evaluation.ladder.scores import Entrant, climb
     from wd.evaluation.origin import Origin
@@ -137,6 +115,11 @@ def _climb(
             published=one.student.metrics["published"],
             training_seconds=sum(phase.metrics["training_seconds"] for phase in one.phases),
             curve=joined(phase.metrics["history"] for phase in one.phases),
+            seconds=seconds_at(
+                (phase.metrics["history"], phase.metrics["training_seconds"])
+                for phase in one.phases
+            ),
+            settings=dict(override.split("=", 1) for override in place.own),
         )
         for place, one in made.items()
     ]
@@ -147,6 +130,7 @@ def _climb(
         test_set(recipe, text),
         recipe.evaluation,
         title=f"{recipe.name}, the ladder",
+        updates=recipe.student_training("kd").updates,
         origin=Origin.here(),
         scratch=work.scratch,
     )

@@ -16,7 +16,7 @@ from pipelines.stages.student import check_possible, student
 from pipelines.studies.rungs import Place, Rung
 from wd.artifacts import Artifact
 from wd.config import Recipe, overridden
-from wd.errors import UserError
+from wd.errors import ConfigError, UserError
 from wd.tracking import TrackerHandle, attach
 
 
@@ -30,10 +30,33 @@ class Made:
 
 
 def check_places(recipe: Recipe, places: Sequence[Place]) -> None:
-    """Raise ConfigError if a student cannot be made, before anything is trained for it."""
+    """Raise ConfigError if a student cannot be made or compared, before anything is trained."""
     for place in places:
         if place.seed == 1:  # the others are of its shape
-            check_possible(place.recipe(recipe), place.rung.method)
+            one = place.recipe(recipe)
+            check_possible(one, place.rung.method)
+            _check_validation(one)
+            _check_updates(one, place, recipe)
+
+
+def _check_validation(recipe: Recipe) -> None:
+    phases = {"generator.training": recipe.generator.training, "fine_tuning": recipe.fine_tuning}
+    counts = {f"{key}.bleu_sentences": phase.bleu_sentences for key, phase in phases.items()}
+    if len(set(counts.values())) > 1 or 0 in counts.values():
+        listed = ", ".join(f"{key} is {count}" for key, count in counts.items())
+        raise ConfigError(
+            f"{listed}: a ladder compares validation BLEU over both phases, so they must be the "
+            "same and not 0"
+        )
+
+
+def _check_updates(one: Recipe, place: Place, recipe: Recipe) -> None:
+    own, all_have = (each.student_training("kd").updates for each in (one, recipe))
+    if own != all_have:
+        raise ConfigError(
+            f"--set for {place.shape}/{place.rung.name}: {own:,} updates of both phases, but a "
+            f"ladder gives {all_have:,} to every student"
+        )
 
 
 def students(run: Run, places: Sequence[Place]) -> dict[Place, Made]:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from wd.config import InitialisationConfig, Method, Recipe, overridden
+from wd.config import InitialisationConfig, Method, Recipe, overridden, parsed_overrides
 from wd.config.generation import REFERENCE
 from wd.errors import ConfigError, unknown
 
+_OWN = ("fine_tuning.", "generator.", "objective.")
 METHODS: tuple[Method, ...] = get_args(Method)
 STARTS = (*get_args(InitialisationConfig.model_fields["maps"].annotation), "reference")
 
@@ -46,11 +47,13 @@ class Place:
     shape: str
     rung: Rung
     seed: int
+    own: tuple[str, ...] = ()
+    """What its recipe has for its rung alone: overrides as they were given."""
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe whose run makes it."""
         changes = {"student": self.shape, **seeded(self.seed), **self.rung.overrides}
-        return overridden(recipe, changes)
+        return overridden(recipe, changes | parsed_overrides(self.own))
 
     def __str__(self) -> str:
         return f"{self.shape}, {self.rung.name}, seed {self.seed}"
@@ -73,6 +76,36 @@ def rungs_of(methods: Sequence[str], starts: Sequence[str]) -> list[Rung]:
     wanted = {*methods, "kd"} if methods else METHODS
     rungs = [Rung(method) for method in METHODS if method in wanted]
     return rungs + [Rung("wd", start) for start in dict.fromkeys(starts)]
+
+
+def places_of(
+    shapes: Sequence[str], rungs: Sequence[Rung], seeds: int, own: Sequence[str] = ()
+) -> list[Place]:
+    """Return a ladder's students. `own`: `RUNG:KEY=VALUE` or `SHAPE/RUNG:KEY=VALUE`.
+
+    Raises ConfigError for a rung or a shape that the ladder has not, and for a key that is not of
+    a student's training.
+    """
+    settings: dict[tuple[str, str], list[str]] = {}
+    for text in own:
+        scope, _, override = text.partition(":")
+        *shape, rung = scope.split("/", 1)
+        check_name("--set", rung, [one.name for one in rungs])
+        for each in shape:
+            check_name("--set", each, shapes)
+        if not override.startswith(_OWN):
+            raise ConfigError(
+                f"--set {text}: it is RUNG:KEY=VALUE or SHAPE/RUNG:KEY=VALUE with a key of "
+                + ", ".join(section.rstrip(".") for section in _OWN)
+            )
+        for each in shape or shapes:
+            settings.setdefault((each, rung), []).append(override)
+    return [
+        Place(shape, rung, seed, tuple(settings.get((shape, rung.name), ())))
+        for seed in range(1, seeds + 1)
+        for shape in shapes
+        for rung in rungs
+    ]
 
 
 def check_name(option: str, name: str, known: Sequence[str]) -> None:

@@ -19,3 +19,18 @@ def joined(phases: Iterable[Sequence[Mapping[str, Any]]]) -> Curve:
         curve += [(done + each["update"], each["bleu"]) for each in history if "bleu" in each]
         done += history[-1]["update"] if history else 0
     return tuple(curve)
+
+
+def seconds_at(phases: Iterable[tuple[Sequence[Mapping[str, Any]], float]]) -> tuple[float, ...]:
+    """Return the seconds of training up to each point of `joined`.
+
+    A phase is its validations' figures and its wall clock, which is spread evenly over its updates.
+    """
+    found: list[float] = []
+    done = 0.0
+    for history, seconds in phases:
+        for each in history:
+            if "bleu" in each:
+                found.append(done + seconds * each["update"] / history[-1]["update"])
+        done += seconds
+    return tuple(found)

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from xml.etree import ElementTree
@@ -9,13 +10,14 @@ from rich.console import Console
 
 from wd.config import EvaluationConfig
 from wd.errors import ArtifactError
-from wd.evaluation.curves import joined
+from wd.evaluation.curves import joined, seconds_at
 from wd.evaluation.ladder.figures import (
     Ladder,
     Shape,
     Student,
     Teacher,
     band,
+    budgets,
     rows_of,
     spread,
     updates_to,
@@ -57,6 +59,8 @@ def _student(
         p_value=p,
         training_seconds=100.0 * seed,
         curve=tuple((100 * step, value) for step, value in enumerate(curve, start=1)),
+        seconds=tuple(25.0 * seed * step for step, _ in enumerate(curve, start=1)),
+        settings={"fine_tuning.dropout": "0.2"} if (rung, shape) == ("kd", "small") else {},
     )
 
 
@@ -94,12 +98,13 @@ def ladder() -> Ladder:
         threads=2,
         origin=Origin(command="wd ladder r", commit="abc", date="2026-01-01", machine="here"),
         seeds=(1, 2),
+        budgets=budgets(400),
         timed="kd",
         teacher=Teacher(
             artifact="teacher/t", quality=_quality(25.0), parameters=60_000_000, speed=SPEED
         ),
         shapes=(shape("tiny", 34_000_000), shape("small", 50_000_000)),
-        rows=rows_of(STUDENTS, _quality(25.0)),
+        rows=rows_of(STUDENTS, _quality(25.0), budgets(400)),
         students=STUDENTS,
     )
 
@@ -111,6 +116,7 @@ def test_later_phases_count_on_from_earlier_ones() -> None:
     assert [update for update, _ in curve] == [50, 80, 130, 140]
     assert curve[:2] == joined([first])
     assert [bleu for _, bleu in curve] == [5.0, 8.0, 9.0, 9.0]
+    assert seconds_at([(first, 16.0), (second, 30.0)]) == (10.0, 16.0, 41.0, 46.0)
 
 
 def test_a_spread_is_of_a_sample_and_unknown_for_one_value() -> None:
@@ -120,19 +126,30 @@ def test_a_spread_is_of_a_sample_and_unknown_for_one_value() -> None:
     assert spread([5.0]).deviation is None
 
 
-def test_a_band_holds_every_curve_and_needs_the_same_updates() -> None:
-    one, other = ((100, 1.0), (200, 4.0)), ((100, 3.0), (200, 2.0))
+def test_a_band_holds_every_curve_and_ends_where_the_first_one_stopped() -> None:
+    one, other = _student("wd", 1, 0.0, [1, 4, 5], None), _student("wd", 3, 0.0, [3, 2], None)
     points = band([one, other])
-    for point, *places in zip(points, one, other, strict=True):
+    assert [point.seconds for point in points] == [50.0, 100.0]
+    for point, *places in zip(points, one.curve[:2], other.curve, strict=True):
         values = [bleu for _, bleu in places]
+        assert point.update == places[0][0]
         assert (point.low, point.mean, point.high) == (min(values), mean(values), max(values))
-    for wrong in (((100, 3.0), (201, 2.0)), other[:1]):
-        with pytest.raises(ValueError, match="validated at different updates"):
-            band([one, wrong])
+    apart = other.model_copy(update={"curve": ((100, 3.0), (201, 2.0))})
+    with pytest.raises(ValueError, match=r"validated at (200 and \[201\]|201 and \[200\])"):
+        band([one, apart])
+
+
+def test_what_is_reached_within_a_budget_never_falls() -> None:
+    assert budgets(9600) == (1200, 2400, 4800, 9600)
+    stopped = rows_of(
+        [_student("kd", 1, 0.0, [5, 9, 7], None)], _quality(25.0), (50, 100, 250, 800)
+    )
+    assert stopped[0].within == (None, 5.0, 9.0, 9.0)
+    assert stopped[0].updates == 300
 
 
 def test_a_target_is_reached_at_the_first_validation_that_is_not_below_it() -> None:
-    points = band([((100, 1.0), (200, 4.0), (300, 2.0), (400, 5.0))])
+    points = band([_student("kd", 1, 0.0, [1.0, 4.0, 2.0, 5.0], None)])
     assert [updates_to(points, target) for target in (0.5, 2.0, 4.0, 4.5, 5.1)] == [
         *(100, 200, 200, 400),
         None,
@@ -140,7 +157,7 @@ def test_a_target_is_reached_at_the_first_validation_that_is_not_below_it() -> N
 
 
 def test_rows_compare_with_the_baseline_of_their_own_shape() -> None:
-    rows = {(row.shape, row.rung): row for row in rows_of(STUDENTS, _quality(25.0))}
+    rows = {(row.shape, row.rung): row for row in rows_of(STUDENTS, _quality(25.0), budgets(400))}
     assert list(rows) == [
         *(("tiny", "scratch"), ("tiny", "kd"), ("tiny", "wd (xavier)")),
         ("small", "kd"),
@@ -153,7 +170,7 @@ def test_rows_compare_with_the_baseline_of_their_own_shape() -> None:
     assert scratch.p_value == 0.01
     assert {row.updates for row in rows.values()} == {400}
     assert wd.training_seconds == 150.0
-    # The baseline's last validation is 13 on average: its own mean got there at its third.
+    # The baseline's best validation is 13 on average, its third and its last.
     assert (wd.updates_to_baseline, kd.updates_to_baseline) == (200, 300)
     assert scratch.updates_to_baseline is None
     assert rows["small", "kd"].updates_to_baseline == 400
@@ -182,6 +199,8 @@ def test_the_terminal_s_tables_fit_and_are_not_cut(ladder: Ladder) -> None:
         shown = " ".join(cells(row)).split()
         assert any(line.split() == shown for line in text.splitlines())
     assert "with the kd student of seed 1" in " ".join(text.split())
+    assert "small, kd: fine_tuning.dropout=0.2" in " ".join(text.split())
+    assert any(line.split() == ["kd", "–", "5.00", "9.00", "13.00"] for line in text.splitlines())
 
 
 def test_the_page_holds_every_student_and_needs_nothing_from_elsewhere(ladder: Ladder) -> None:
@@ -194,13 +213,14 @@ def test_the_page_holds_every_student_and_needs_nothing_from_elsewhere(ladder: L
     assert "&lt;c&gt;" in text
     for told in ladder.origin.model_dump().values():
         assert told in text
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 3
     for reference in ("src=", "@import", "<link", "<script"):
         assert reference not in text
 
 
 def test_plots_are_deterministic_svg_with_every_shape_and_rung(ladder: Ladder) -> None:
-    for plot in (curves, pareto):
+    assert curves(ladder, "seconds") != curves(ladder)
+    for plot in (curves, partial(curves, against="seconds"), pareto):
         text = plot(ladder)
         ElementTree.fromstring(text)
         assert text == plot(ladder)

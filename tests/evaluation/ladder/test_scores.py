@@ -44,6 +44,8 @@ def systems(
                     published="last",
                     training_seconds=1.0,
                     curve=((10, float(seed)),),
+                    seconds=(2.5,),
+                    settings={"fine_tuning.dropout": "0"} if rung == "wd" else {},
                 )
             )
     for name, model in models.items():
@@ -68,7 +70,14 @@ def climbed(
 
     def make(entrants: list[Entrant] = entrants) -> tuple[Ladder, Texts]:
         return climb(
-            teacher, entrants, test_set, SETTINGS, title="t", device="cpu", scratch=scratch
+            teacher,
+            entrants,
+            test_set,
+            SETTINGS,
+            title="t",
+            updates=10,
+            device="cpu",
+            scratch=scratch,
         )
 
     return make
@@ -83,6 +92,8 @@ def test_students_are_scored_and_tested_against_their_own_seed(
     references = test_set.references
     assert ladder.seeds == (1, 2)
     assert [row.rung for row in ladder.rows] == ["kd", "wd"]
+    assert [row.settings for row in ladder.rows] == [{}, {"fine_tuning.dropout": "0"}]
+    assert ladder.budgets[-1] == 10
     for student in ladder.students:
         lines = texts[student.artifact]
         assert student.quality == score(lines, references, "de")
@@ -144,4 +155,4 @@ def test_a_killed_climb_does_not_translate_again_what_is_done(
 def test_an_empty_test_set_is_refused(systems: tuple[System, list[Entrant]], tmp_path) -> None:
     empty = TestSet([], [], "en", "de")
     with pytest.raises(DataError, match="no lines"):
-        climb(*systems, empty, SETTINGS, title="t", device="cpu", scratch=tmp_path)
+        climb(*systems, empty, SETTINGS, title="t", updates=10, scratch=tmp_path)

@@ -38,7 +38,16 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
         (["--method", "kt"], "unknown --method kt: it can be scratch, kd, copy, wd"),
         (["--start", "referense"], "unknown --start referense; did you mean reference?"),
         (["fine_tuning.bleu_sentences=6"], "fine_tuning.bleu_sentences is 6"),
-        (["fine_tuning.early_stopping=3"], "fine_tuning.early_stopping: a ladder compares"),
+        (["--set", "kt:fine_tuning.dropout=0.2"], "unknown --set kt: it can be scratch, kd, copy, wd"),
+        (["--set", "tinny/kd:fine_tuning.dropout=0.2"], "--set tinny; did you mean tiny?"),
+        (["--set", "kd"], "--set kd: it is RUNG:KEY=VALUE"),
+        (["--set", "kd:teacher.training.updates=3"], "a key of fine_tuning, generator, objective"),
+        (["--set", "kd:fine_tuning.dropout"], "fine_tuning.dropout"),
+        (["--set", "kd:fine_tuning.dropuot=0"], "dropuot"),
+        (
+            ["--set", "small/kd:fine_tuning.updates=9"],
+            "--set for small/kd: 17 updates of both phases, but a ladder gives 16 to every student",
+        ),
         (["student=huge"], "huge is not defined"),
         (["generator.grouping.decoder_subsets=[1, 5]"], "decoder_subsets: [1, 5]"),
         (
@@ -106,6 +115,45 @@ def test_a_dry_run_tells_each_shared_stage_once_and_touches_nothing(recipe: Path
     assert not (recipe.parent / "root").exists()
 
 
+def test_a_setting_changes_the_students_of_its_rung_alone(recipe: Path) -> None:
+    def to_do(*settings: str) -> set[str]:
+        result = wd_ladder(recipe, "--dry-run", *settings)
+        assert result.exit_code == 0, result.stderr
+        return {line.split()[-1] for line in result.stderr.splitlines()}
+
+    for setting, changed in (
+        ("kd:fine_tuning.dropout=0.3", ["ladder", "small-kd", "tiny-kd"]),
+        ("tiny/kd:fine_tuning.dropout=0.3", ["ladder", "tiny-kd"]),
+        ("fine_tuning.early_stopping=1", []),  # no setting of one rung: all students change
+    ):
+        given = ("--set", setting) if ":" in setting else (setting,)
+        new = to_do(*given) - to_do()
+        students = {name.split("/")[1].split("-", 1)[1].rsplit("-", 1)[0] for name in new}
+        assert len(new) == (len(changed) or 9)
+        assert set(changed[1:]) <= students
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_students_of_a_ladder_may_stop_early_and_have_settings_of_their_own(recipe: Path) -> None:
+    rate = "fine_tuning.learning_rate"  # at none nothing gets better, at the recipe's it does
+    result = wd_ladder(
+        recipe,
+        *("--student", "tiny", "--method", "wd", "--json", "fine_tuning.early_stopping=1"),
+        *("fine_tuning.validate_every=2", "generator.training.validate_every=2"),
+        *("--set", f"wd:{rate}=1e-12", "--set", "wd:fine_tuning.initial_learning_rate=0"),
+    )
+    assert result.exit_code == 0, result.stderr
+    folder = Path(json.loads(result.stdout)["path"])
+    ladder = json.loads((folder / "ladder.json").read_text())
+    kd, wd = ladder["rows"]
+    assert (kd["settings"], wd["settings"][rate]) == ({}, "1e-12")
+    assert wd["updates"] < 16
+    assert ladder["budgets"] == [2, 4, 8, 16]
+    assert kd["within"][0] is not None
+    assert wd["within"][2] == wd["within"][3] or wd["updates"] > 8
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_a_ladder_is_made_once_and_its_students_are_those_of_a_run(recipe: Path) -> None:
@@ -137,7 +185,7 @@ def test_a_ladder_is_made_once_and_its_students_are_those_of_a_run(recipe: Path)
     assert {row["rung"]: row["bleu"]["mean"] for row in ladder["rows"]} == {
         rung: row["bleu"]["mean"] for rung, row in figures.items()
     }
-    for name in ("ladder.html", "curves.svg", "pareto.svg"):
+    for name in ("ladder.html", "curves.svg", "seconds.svg", "pareto.svg"):
         assert "<svg" in (folder / name).read_text()
 
     again = wd_ladder(recipe, *TINY, "--seeds", "2")

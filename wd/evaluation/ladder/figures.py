@@ -43,6 +43,10 @@ class Student(Config):
     training_seconds: float
     """Wall clock; of both phases where there are two."""
     curve: Curve
+    seconds: tuple[float, ...]
+    """Of training, up to each point of the curve."""
+    settings: dict[str, str]
+    """What its recipe has for its rung alone: key -> value."""
 
 
 class Shape(Config):
@@ -82,11 +86,15 @@ class Row(Config):
     """And to the baseline's mean; None for the baseline itself."""
     p_value: float | None
     """The largest of the seeds'."""
+    settings: dict[str, str]
+    """The students'."""
     updates: int
-    """Of all phases together."""
+    """Of all phases together; where they stop early, the mean over the seeds."""
     updates_to_baseline: int | None
-    """The first validation whose BLEU, the mean over the seeds, is not below the baseline's last
+    """The first validation whose BLEU, the mean over the seeds, is not below the baseline's best
     one; None if there is none."""
+    within: tuple[float | None, ...]
+    """The best such BLEU within each of the ladder's `budgets`; None before the first one."""
     training_seconds: float
     """The mean over the seeds."""
 
@@ -95,6 +103,8 @@ class Ladder(Conditions):
     """The teacher, and students of every shape, rung and seed."""
 
     seeds: tuple[int, ...]
+    budgets: tuple[int, ...]
+    """An eighth, a quarter, half and all of the updates that a student may take."""
     timed: str
     """The rung whose student of the first seed stands for its shape's speed."""
     teacher: Teacher
@@ -107,24 +117,39 @@ class BandPoint(NamedTuple):
     """Several curves at one place."""
 
     update: int
+    seconds: float
+    """Of training: the mean."""
     mean: float
     low: float
     high: float
 
 
-def band(curves: Sequence[Curve]) -> list[BandPoint]:
-    """Return mean, lowest and highest BLEU of curves over the same updates.
+def budgets(updates: int) -> tuple[int, ...]:
+    """Return an eighth, a quarter, half and all of the updates."""
+    return tuple(updates // part for part in (8, 4, 2, 1))
 
-    Raises ValueError if the curves were validated at different ones.
+
+def band(students: Sequence[Student]) -> list[BandPoint]:
+    """Return mean, lowest and highest BLEU where all of the students were validated.
+
+    One that stopped early ends the band. Raises ValueError if up to there they were validated at
+    different updates.
     """
-    updates = [tuple(update for update, _ in curve) for curve in curves]
-    if len(set(updates)) > 1:
-        raise ValueError(f"curves validated at different updates have no band: {updates}")
     points = []
-    for places in zip(*curves, strict=True):
-        values = [bleu for _, bleu in places]
-        points.append(BandPoint(places[0][0], mean(values), min(values), max(values)))
+    curves = (zip(one.curve, one.seconds, strict=True) for one in students)
+    for places in zip(*curves, strict=False):  # one may have stopped before the others
+        update, *others = {update for (update, _), _ in places}
+        if others:
+            raise ValueError(f"curves validated at {update} and {others} have no band")
+        values = [bleu for (_, bleu), _ in places]
+        seconds = mean(passed for _, passed in places)
+        points.append(BandPoint(update, seconds, mean(values), min(values), max(values)))
     return points
+
+
+def best_within(points: Sequence[BandPoint], updates: int) -> float | None:
+    """Return the best mean of the validations after no more updates than that."""
+    return max((point.mean for point in points if point.update <= updates), default=None)
 
 
 def updates_to(points: Sequence[BandPoint], target: float) -> int | None:
@@ -146,20 +171,32 @@ def rung_students(students: Iterable[Student], shape: str) -> dict[str, list[Stu
     return rungs
 
 
-def rows_of(students: Sequence[Student], teacher: Quality) -> tuple[Row, ...]:
-    """Return a row per shape and rung; every shape must have the baseline among its rungs."""
+def rows_of(
+    students: Sequence[Student],
+    teacher: Quality,
+    limits: Sequence[int],
+) -> tuple[Row, ...]:
+    """Return a row per shape and rung; every shape must have the baseline among its rungs.
+
+    `limits`: the ladder's budgets.
+    """
     rows: list[Row] = []
     for shape in dict.fromkeys(student.shape for student in students):
         rungs = rung_students(students, shape)
-        rows += [_row(same, rungs[BASELINE], teacher) for same in rungs.values()]
+        rows += [_row(same, rungs[BASELINE], teacher, limits) for same in rungs.values()]
     return tuple(rows)
 
 
-def _row(students: Sequence[Student], baseline: Sequence[Student], teacher: Quality) -> Row:
+def _row(
+    students: Sequence[Student],
+    baseline: Sequence[Student],
+    teacher: Quality,
+    limits: Sequence[int],
+) -> Row:
     first = students[0]
-    points = band([student.curve for student in students])
+    points = band(students)
     bleu = spread([student.quality.bleu for student in students])
-    reached = mean(student.curve[-1][1] for student in baseline)
+    reached = max(point.mean for point in band(baseline))
     p_values = [student.p_value for student in students if student.p_value is not None]
     is_baseline = first.rung == BASELINE
     return Row(
@@ -170,8 +207,10 @@ def _row(students: Sequence[Student], baseline: Sequence[Student], teacher: Qual
         to_teacher=bleu.mean - teacher.bleu,
         to_baseline=None if is_baseline else bleu.mean - _mean_bleu(baseline),
         p_value=max(p_values, default=None),
-        updates=points[-1].update,
+        settings=first.settings,
+        updates=round(mean(student.curve[-1][0] for student in students)),
         updates_to_baseline=updates_to(points, reached),
+        within=tuple(best_within(points, limit) for limit in limits),
         training_seconds=mean(student.training_seconds for student in students),
     )
 

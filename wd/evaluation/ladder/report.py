@@ -1,21 +1,32 @@
 """The ladder as JSON, as tables on the terminal, as plots and as a page."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from wd.evaluation.ladder.figures import Ladder, Row, Shape, Spread, band, rung_students
+from wd.evaluation.ladder.figures import (
+    BandPoint,
+    Ladder,
+    Row,
+    Shape,
+    Spread,
+    band,
+    rung_students,
+)
 from wd.evaluation.page import render
 from wd.evaluation.plots import Line, Point, lines_svg, scatter_svg
 from wd.evaluation.significance import shown_p_value
 
 LADDER = "ladder.json"
-FILES = (LADDER, "ladder.html", "curves.svg", "pareto.svg")
+FILES = (LADDER, "ladder.html", "curves.svg", "seconds.svg", "pareto.svg")
 COLUMNS = ("rung", "BLEU", "chrF", "vs teacher", "vs kd", "p", "updates", "to kd", "seconds")
 WIDTH = 100
 """So many characters the terminal's tables may take."""
 NOTHING = "–"
+WITHIN = "best validation BLEU within so many updates"
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -53,23 +64,42 @@ def described(shape: Shape) -> str:
 
 
 def tables(ladder: Ladder) -> list[Table]:
-    """Return the terminal's tables, one per shape; each fits `WIDTH`."""
-    shown = [_table(ladder, shape) for shape in ladder.shapes]
+    """Return the terminal's tables, two per shape; each fits `WIDTH`."""
+    shown = []
+    for shape in ladder.shapes:
+        rows = [row for row in ladder.rows if row.shape == shape.name]
+        scores = [teacher_cells(ladder), *map(cells, rows)]
+        shown += [
+            _table(described(shape), COLUMNS, scores),
+            _table(f"{shape.name}: {WITHIN}", within_columns(ladder), map(within_cells, rows)),
+        ]
     shown[0].title = f"{ladder.heading}\n\n{shown[0].title}"
     shown[-1].caption = caption(ladder)
     return shown
 
 
-def curves(ladder: Ladder) -> str:
-    """Return validation BLEU against updates as an SVG, one panel per shape."""
+def within_columns(ladder: Ladder) -> tuple[str, ...]:
+    """Return the head of the table of what is reached within a budget."""
+    return ("rung", *(f"{updates:,}" for updates in ladder.budgets))
+
+
+def within_cells(row: Row) -> tuple[str, ...]:
+    """Return a row's text, in the order of `within_columns`."""
+    reached = (NOTHING if bleu is None else f"{bleu:.2f}" for bleu in row.within)
+    return (row.rung, *reached)
+
+
+def curves(ladder: Ladder, against: Literal["updates", "seconds"] = "updates") -> str:
+    """Return validation BLEU against updates or seconds as an SVG, one panel per shape."""
     panels = {
         shape.name: [
-            _line(rung, [student.curve for student in same])
+            _line(rung, band(same), against)
             for rung, same in rung_students(ladder.students, shape.name).items()
         ]
         for shape in ladder.shapes
     }
-    return lines_svg(panels, horizontal="updates", vertical="validation BLEU")
+    horizontal = "updates" if against == "updates" else "seconds of training"
+    return lines_svg(panels, horizontal=horizontal, vertical="validation BLEU")
 
 
 def pareto(ladder: Ladder) -> str:
@@ -98,8 +128,15 @@ def page(ladder: Ladder) -> str:
             described(shape): [cells(row) for row in ladder.rows if row.shape == shape.name]
             for shape in ladder.shapes
         },
+        within_title=WITHIN,
+        within_columns=within_columns(ladder),
+        within={
+            shape.name: [within_cells(row) for row in ladder.rows if row.shape == shape.name]
+            for shape in ladder.shapes
+        },
         p_value=shown_p_value,
         curves=curves(ladder),
+        seconds=curves(ladder, "seconds"),
         pareto=pareto(ladder),
         origin=ladder.origin,
     )
@@ -107,7 +144,13 @@ def page(ladder: Ladder) -> str:
 
 def write_ladder(ladder: Ladder, folder: Path) -> None:
     """Write `FILES`."""
-    texts = (ladder.model_dump_json(indent=2) + "\n", page(ladder), curves(ladder), pareto(ladder))
+    texts = (
+        ladder.model_dump_json(indent=2) + "\n",
+        page(ladder),
+        curves(ladder),
+        curves(ladder, "seconds"),
+        pareto(ladder),
+    )
     for name, text in zip(FILES, texts, strict=True):
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -121,33 +164,32 @@ def caption(ladder: Ladder) -> str:
     """Return how the figures are to be read."""
     seeds = len(ladder.seeds)
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    own = "".join(f"; {row.shape}, {row.rung}: {_own(row)}" for row in ladder.rows if row.settings)
     return (
         f"{over}; vs: difference in BLEU; p: BLEU against kd of the same seed, the largest of the "
-        "seeds; updates: in total; to kd: the first validation that reaches kd's last validation "
+        "seeds; updates: in total; to kd: the first validation that reaches kd's best validation "
         "BLEU (means over the seeds); seconds: of training; speed-up: against the teacher, "
         f"measured once per shape with the {ladder.timed} student of seed {ladder.seeds[0]}, all "
-        f"in one run; {ladder.settings}"
+        f"in one run; {ladder.settings}{own}"
     )
 
 
-def _table(ladder: Ladder, shape: Shape) -> Table:
-    shown = Table(
-        title=described(shape),
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for column in COLUMNS:
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    shown = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
         shown.add_column(column, justify="left" if column == "rung" else "right", no_wrap=True)
-    shown.add_row(*teacher_cells(ladder))
-    for row in ladder.rows:
-        if row.shape == shape.name:
-            shown.add_row(*cells(row))
+    for row in rows:
+        shown.add_row(*row)
     return shown
 
 
-def _line(rung: str, curves: list[tuple[tuple[int, float], ...]]) -> Line:
-    updates, means, lows, highs = zip(*band(curves), strict=True)
-    return Line(rung, updates, means, lows, highs)
+def _line(rung: str, points: Sequence[BandPoint], against: str) -> Line:
+    updates, seconds, means, lows, highs = zip(*points, strict=True)
+    return Line(rung, seconds if against == "seconds" else updates, means, lows, highs)
+
+
+def _own(row: Row) -> str:
+    return " ".join(f"{key}={value}" for key, value in row.settings.items())
 
 
 def _spread(value: Spread) -> str:

@@ -5,7 +5,7 @@ Students are many, and translating takes long: whatever is done outlives a kille
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from wd.evaluation.ladder.figures import (
     Shape,
     Student,
     Teacher,
+    budgets,
     rows_of,
     rung_students,
 )
@@ -56,6 +57,10 @@ class Entrant:
     """Which of its training's weights these are."""
     training_seconds: float
     curve: Curve
+    seconds: tuple[float, ...]
+    """Of training, up to each point of the curve."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What its recipe has for its rung alone."""
 
 
 def climb(
@@ -65,6 +70,7 @@ def climb(
     config: EvaluationConfig,
     *,
     title: str,
+    updates: int,
     scratch: Place,
     origin: Origin | None = None,
     device: str = "cpu",
@@ -72,9 +78,9 @@ def climb(
 ) -> tuple[Ladder, Texts]:
     """Return the ladder, and the translations of the teacher and of every student.
 
-    Every shape and seed must have the baseline. `scratch` keeps what is done: with the same
-    arguments again, a killed call goes on. Raises DataError for an empty test set, ArtifactError
-    for a folder that is no whole model.
+    Every shape and seed must have the baseline. `updates`: so many a student may take.
+    `scratch` keeps what is done: with the same arguments again, a killed call goes on. Raises
+    DataError for an empty test set, ArtifactError for a folder that is no whole model.
     """
     check_aligned(test.sources, test.references)
     timed = TIMED if any(one.rung == TIMED for one in entrants) else BASELINE
@@ -102,6 +108,7 @@ def climb(
         threads=measured["threads"],
         origin=(origin or Origin.here()).on(measured["machine"]),
         seeds=tuple(dict.fromkeys(one.seed for one in entrants)),
+        budgets=budgets(updates),
         timed=timed,
         teacher=Teacher(
             artifact=teacher.artifact,
@@ -115,7 +122,7 @@ def climb(
             )
             for name, one in chosen.items()
         ),
-        rows=rows_of(students, quality),
+        rows=rows_of(students, quality, budgets(updates)),
         students=students,
     )
     return ladder, texts
@@ -209,6 +216,8 @@ def _students(
             p_value=tested(one),
             training_seconds=one.training_seconds,
             curve=one.curve,
+            seconds=one.seconds,
+            settings=dict(one.settings),
         )
         for one in entrants
     )
