@@ -38,7 +38,10 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
         (["--method", "kt"], "unknown --method kt: it can be scratch, kd, copy, wd"),
         (["--start", "referense"], "unknown --start referense; did you mean reference?"),
         (["fine_tuning.bleu_sentences=6"], "fine_tuning.bleu_sentences is 6"),
-        (["--set", "kt:fine_tuning.dropout=0.2"], "unknown --set kt: it can be scratch, kd, copy, wd"),
+        (
+            ["--set", "kt:fine_tuning.dropout=0.2"],
+            "unknown --set kt: it can be scratch, kd, copy, wd",
+        ),
         (["--set", "tinny/kd:fine_tuning.dropout=0.2"], "--set tinny; did you mean tiny?"),
         (["--set", "kd"], "--set kd: it is RUNG:KEY=VALUE"),
         (["--set", "kd:teacher.training.updates=3"], "a key of fine_tuning, generator, objective"),

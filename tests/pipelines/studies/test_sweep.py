@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -20,6 +22,7 @@ from pipelines.studies.sweep import sweep
 from pipelines.studies.sweep_board import Board, line, live_table
 from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_trial import with_updates
+from tests.mlflow_server import free_port, mlflow_server
 from wd.config import Recipe, SearchConfig, overridden
 from wd.config.training import FineTuningConfig
 from wd.distributed.points import Candidate
@@ -106,8 +109,6 @@ def test_a_log_gets_lines_and_a_terminal_one_table(caplog: pytest.LogCaptureFixt
 
 
 def runs_of(root: Path) -> list[Any]:
-    from mlflow import MlflowClient
-
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     return list(client.search_runs([each.experiment_id for each in client.search_experiments()]))
 
@@ -193,15 +194,12 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(
     command += ["--concurrent", "1", "search.objectives=[bleu]"]
     records = tmp_path / "root" / ".work" / "sweep"
 
-    def ended() -> dict[str, str]:
-        found = [json.loads(file.read_text()) for file in records.glob("*/*.json")]
-        return {one["key"]: one for one in found if one["status"] in ("finished", "stopped")}
+    def ended() -> dict[str, Any]:
+        return ended_trials(records)
 
     log = (tmp_path / "log").open("w")
     first = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    deadline = time.monotonic() + 240
-    while not ended() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_until(ended, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     before = ended()
@@ -214,3 +212,56 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(
     assert {key: after[key] for key in before} == before
     for end in before.values():
         assert f"trial {end['name']}: running" not in again.stderr
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_server_that_is_away_for_a_while_misses_nothing_of_a_sweep(
+    tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    path = write_recipe(tmp_path, teacher={"shape": SHAPE}, students=STUDENTS)
+    port, trials = free_port(), 3
+    uri, records = f"http://127.0.0.1:{port}", tmp_path / "root" / ".work" / "sweep"
+    command = [sys.executable, "-m", "pipelines", "sweep", str(path), f"tracking.uri={uri}"]
+    command += ["--max-trials", str(trials), "--concurrent", "1", "search.objectives=[bleu]"]
+    log = tmp_path / "log"
+    with ExitStack() as exits:
+        server = exits.enter_context(mlflow_server(tmp_path, port))[1]
+        with log.open("w") as written:
+            sweeping = subprocess.Popen(command, stdout=written, stderr=written)
+        wait_until(lambda: ended_trials(records), sweeping)
+        os.killpg(server.pid, signal.SIGKILL)
+        wait_until(lambda: "not tracked now" in log.read_text(), sweeping)
+        wait_until(lambda: len(ended_trials(records)) > 1, sweeping)
+        exits.enter_context(mlflow_server(tmp_path, port))
+        assert sweeping.wait(400) == 0, log.read_text()
+
+        client = MlflowClient(uri)
+        runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+        (parent,) = [run for run in runs if run.info.run_name.startswith("sweep student_shape")]
+        found = below(list(runs), parent)
+        told = {each["name"]: each for each in ended_trials(records).values()}
+        assert {run.info.run_name for run in found} == set(told)
+        assert len(found) == trials
+        for trial in found:
+            phases = below(list(runs), trial)
+            one = told[trial.info.run_name]
+            assert len(phases) == 2 or one["status"] == "stopped"
+            assert {run.info.status for run in (trial, *phases)} == {"FINISHED"}
+            steps = [each.step for each in client.get_metric_history(trial.info.run_id, "bleu")]
+            assert len(steps) == len(set(steps)), "nothing twice"
+            assert sorted(steps) == [step for step, _ in one["curve"]], "nothing missing"
+    assert list((tmp_path / "root" / "mlflow-unsent").rglob("*.jsonl")) == []
+
+
+def ended_trials(records: Path) -> dict[str, Any]:
+    """Return key -> record of the trials that will not be tried again."""
+    found = [json.loads(file.read_text()) for file in records.glob("*/*.json")]
+    return {one["key"]: one for one in found if one["status"] in ("finished", "stopped")}
+
+
+def wait_until(true: Callable[[], Any], process: subprocess.Popen[Any]) -> None:
+    """Wait until something holds; no longer than the process lives."""
+    deadline = time.monotonic() + 240
+    while not true() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
