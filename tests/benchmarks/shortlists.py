@@ -1,10 +1,10 @@
 """What vocabulary shortlists bring: decoding with a choice of target pieces for each source.
 
-    python tests/benchmarks/shortlists.py MODEL --corpus CORPUS --pseudo PSEUDO
+    python tests/benchmarks/shortlists.py MODEL
     python tests/benchmarks/shortlists.py --shape wmt14-ende-base --student tiny
 
-The first way takes a model directory, and the corpus and the pseudo-data that it was trained on,
-on which shortlists are counted; the test split gives speed and BLEU. The second takes an untrained
+The first way takes a model directory below its root: shortlists are counted on what it was trained
+on, and its test split gives speed and BLEU. The second takes an untrained
 model of a recipe's shape, random shortlists, and a fixed length: speed alone. With and without take
 turns; the last line is JSON.
 """
@@ -12,7 +12,7 @@ turns; the last line is JSON.
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,14 +21,14 @@ from time import perf_counter
 from typing import Annotated
 
 import ctranslate2
-import pyarrow.parquet as pq
 import torch
 import typer
 from torch import Tensor
 
 from pipelines.commands.recipe_arguments import read_recipe
+from pipelines.tools.lineage import probe_text, training_pairs
 from wd.config import ModelConfig
-from wd.data.schema import EOS, part_files
+from wd.data.schema import EOS
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.convert import write_ctranslate2
 from wd.evaluation.quality import score
@@ -56,10 +56,7 @@ class Case:
 
 
 def bench(
-    model: Annotated[Path | None, typer.Argument(help="A model directory.")] = None,
-    corpus: Annotated[Path | None, typer.Option(help="The corpus artifact.")] = None,
-    pseudo: Annotated[Path | None, typer.Option(help="The pseudo artifact.")] = None,
-    language: Annotated[str, typer.Option(help="The target's, for BLEU.")] = "de",
+    model: Annotated[Path | None, typer.Argument(help="A student's or teacher's folder.")] = None,
     shape: Annotated[str | None, typer.Option(help="A recipe, instead of a model.")] = None,
     student: Annotated[str, typer.Option(help="Of the recipe.")] = "tiny",
     best: Annotated[int, typer.Option(help="Target pieces for each source piece.")] = BEST,
@@ -69,12 +66,12 @@ def bench(
     sentences: Annotated[int, typer.Option(min=1, help="Of the test split.")] = 300,
 ) -> None:
     """Time decoding with and without shortlists: one thread, batches of 1 and of 32."""
-    if model and corpus and pseudo:
-        case = trained(model, corpus, pseudo, language, best, common, sentences)
+    if model:
+        case = trained(model, best, common, sentences)
     elif shape:
         case = untrained(shape, student, best, common)
     else:
-        raise typer.BadParameter("give MODEL, --corpus and --pseudo, or --shape")
+        raise typer.BadParameter("give MODEL or --shape")
     told = []
     print(f"{'weights':8} {'batch':>5} {'sent/s':>9} {'shortlists':>10} {'ratio':>6}  BLEU, with")
     for weights, batch in product(("float32", "int8"), (1, 32)):
@@ -86,22 +83,21 @@ def bench(
     print(json.dumps(told))
 
 
-def trained(
-    model: Path, corpus: Path, pseudo: Path, language: str, best: int, common: int, sentences: int
-) -> Case:
+def trained(model: Path, best: int, common: int, sentences: int) -> Case:
     """Return a trained model, sentences of its test split, and shortlists from its pseudo-data."""
     tokenizer, (config, state) = Tokenizer.load(model), load_model(model)
-    tables = [
-        pq.read_table(part, columns=["source", "target"]) for part in part_files(corpus / "test")
-    ]
-    rows = [row for table in tables for row in table.to_pylist()][:sentences]
+    of = str(model), model, str(model.absolute().parent.parent)
+    test, pairs = probe_text(*of), training_pairs(*of)
+    if test is None or pairs is None:
+        raise typer.BadParameter(f"{model}: what it was made from is not there")
+    references = test.references[:sentences]
     sources, targets = tokenizer.source_pieces, tokenizer.target_pieces
     target_ids = {piece: number for number, piece in enumerate(targets)}
-    ids = tokenizer.encode_source([row["source"] for row in rows])
+    ids = tokenizer.encode_source(test.sources[:sentences])
 
     def bleu(found: Lines) -> float:
         texts = tokenizer.decode_target([[target_ids[piece] for piece in line] for line in found])
-        return score(texts, [row["target"] for row in rows], language).bleu
+        return score(texts, references, test.language).bleu
 
     return Case(
         config,
@@ -109,16 +105,9 @@ def trained(
         sources,
         targets,
         [[sources[piece] for piece in line] for line in ids],
-        counted_shortlists(tokenizer, pairs(corpus, pseudo), best=best, common=common),
+        counted_shortlists(tokenizer, pairs, best=best, common=common),
         bleu,
     )
-
-
-def pairs(corpus: Path, pseudo: Path) -> Iterator[tuple[str, str]]:
-    """Return the training sources and their translations."""
-    for text, part in zip(part_files(corpus / "train"), part_files(pseudo), strict=True):
-        sources, hypotheses = pq.read_table(text)["source"], pq.read_table(part)["hypothesis"]
-        yield from zip(sources.to_pylist(), hypotheses.to_pylist(), strict=True)
 
 
 def untrained(shape: str, student: str, best: int, common: int) -> Case:

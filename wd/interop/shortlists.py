@@ -59,10 +59,11 @@ def write_shortlists(folder: Path, lists: Shortlists) -> None:
 def _counted(tokenizer: Tokenizer, pairs: Pairs) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return in how many pairs two pieces are together (sparse), and each one is at all."""
     size = tokenizer.source_vocabulary, tokenizer.target_vocabulary
-    together = torch.sparse_coo_tensor(torch.empty(2, 0, dtype=torch.long), torch.empty(0), size)
     alone = torch.zeros(size[0]), torch.zeros(size[1])
     with warnings.catch_warnings():  # torch says once that its sparse tensors are young
         warnings.simplefilter("ignore", UserWarning)
+        none = torch.empty(2, 0, dtype=torch.long), torch.empty(0)
+        together = torch.sparse_coo_tensor(*none, size)
         for chunk in _chunks(pairs):
             source = _held(tokenizer.encode_source([each for each, _ in chunk]), size[0])
             target = _held(tokenizer.encode_target([each for _, each in chunk]), size[1])
