@@ -176,38 +176,6 @@ def test_what_is_not_learned_has_no_gradient_but_is_saved(build: Build) -> None:
     assert all(name.startswith("maps.width_maps.") for name in frozen - gates)
 
 
-@pytest.mark.parametrize("student", ["tiny", "small", "uneven"])
-def test_a_frozen_encoder_is_the_teacher_s_and_the_rest_learns_as_before(
-    build: Build, student: str
-) -> None:
-    frozen, trained = (build(student, {"encoder": choice}) for choice in ("frozen", "trained"))
-    made = frozen.materialize()
-    for each in frozen.classes:
-        parts = (one.parts[each.key].parameters() for one in (frozen, trained))
-        learns, learned = ([one.requires_grad for one in part] for part in parts)
-        assert learns == ([False] * len(learned) if each.stack == "encoder" else learned)
-        for name in each.student:
-            assert made[name].requires_grad == (each.stack != "encoder")
-    for name, weight in trained.materialize().items():
-        assert torch.equal(weight, made[name])
-
-
-@pytest.mark.parametrize(
-    ("student", "grouping", "message"),
-    [
-        ("thin", {}, r"source_embedding.weight is 1 x \[20, 16\] in the teacher and 1 x \[20, 8\]"),
-        ("both", {}, "it cannot be frozen"),
-        ("tiny", {"norms": "fresh"}, "cannot start fresh, as grouping.norms says"),
-        ("tiny", {"width_maps": "all"}, "goes through no map; with width_maps: all"),
-    ],
-)
-def test_what_is_no_teacher_s_encoder_is_not_frozen(
-    build: Build, student: str, grouping: dict[str, str], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        build(student, {"encoder": "frozen"} | grouping)
-
-
 @pytest.mark.parametrize("chosen", ["vectors", "all"])
 def test_whose_gates_are_learned(build: Build, chosen: str) -> None:
     generator = build("tiny", {"learned_gates": chosen}, gate="exact")

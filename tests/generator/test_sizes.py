@@ -10,14 +10,6 @@ from wd.generator.generator import ParameterGenerator
 from wd.generator.sizes import frozen_bytes, map_sizes, own_parameters
 
 
-def test_what_is_frozen_has_no_learned_parameters(build: Callable[..., ParameterGenerator]) -> None:
-    generator = build("tiny", {"encoder": "frozen"})
-    grouping = GroupingConfig(encoder="frozen")
-    told = sum(own_parameters(each, grouping) for each in generator.classes)
-    told += sum(each.parameters for each in map_sizes(generator.classes, grouping))
-    assert told == sum(one.numel() for one in generator.parameters() if one.requires_grad)
-
-
 @pytest.mark.parametrize("student", ["tiny", "uneven", "both", "thin"])
 def test_sizes_are_the_generators(build: Callable[..., ParameterGenerator], student: str) -> None:
     for sharing, layer_map, part, width_maps, gates in product(

@@ -36,10 +36,6 @@ class GroupingConfig(Config):
     whose shape or depth changes (the paper). `mixing_axes`: of these, not the inner feed-forward
     axis where it keeps its width, since there the activation acts on every channel alone.
     `changed_axes`: those whose width changes. `all`: those of every class."""
-    encoder: Literal["trained", "frozen"] = "trained"
-    """`frozen`: an encoder that keeps its teacher's shape stays the teacher's in phase 1, with its
-    embeddings, and is trained in phase 2 like the rest. Steps of phase 1 take about half the time,
-    where the encoder is most of the student."""
     norms: Part = "generated"
     biases: Part = "generated"
     """Those of linear maps. The words' own (`output_bias`) is copied where these are generated."""
@@ -76,7 +72,6 @@ REFERENCE: dict[str, dict[str, Any]] = {
         "learned_gates": "all",
         "layer_map": "factored",
         "width_maps": "changed_classes",
-        "encoder": "trained",
         **dict.fromkeys(("norms", "biases", "embeddings"), "generated"),
         "output_projection": "linear",
     },

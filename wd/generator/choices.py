@@ -46,33 +46,7 @@ def generable_classes(
                 f"{list(each.teacher_shape)} in the teacher and {list(each.student_shape)} in the "
                 "student; generate it, or start it fresh"
             )
-        if is_frozen(each, grouping):
-            _check_kept(each, grouping)
     return classes
-
-
-def is_frozen(weights: WeightClass, grouping: GroupingConfig) -> bool:
-    """Whether a class stays as it starts in phase 1."""
-    return grouping.encoder == "frozen" and weights.stack == "encoder"
-
-
-def _check_kept(weights: WeightClass, grouping: GroupingConfig) -> None:
-    """Raise ConfigError for a class of a frozen encoder that is not the teacher's."""
-    if not weights.agrees:
-        raise ConfigError(
-            f"grouping.encoder: it cannot be frozen: {weights.name} is "
-            f"{len(weights.teacher)} x {list(weights.teacher_shape)} in the teacher and "
-            f"{len(weights.student)} x {list(weights.student_shape)} in the student"
-        )
-    if choice(weights, grouping) == "fresh":
-        raise ConfigError(
-            f"grouping.encoder: what is frozen cannot start fresh, as grouping.{weights.part} says"
-        )
-    if map_keys(weights, grouping) != MapKeys():
-        raise ConfigError(
-            f"grouping.encoder: what is frozen goes through no map; with width_maps: "
-            f"{grouping.width_maps} {weights.name} would"
-        )
 
 
 def map_keys(weights: WeightClass, grouping: GroupingConfig) -> MapKeys:

@@ -7,14 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wd.config import GeneratorConfig, ModelConfig
-from wd.generator.choices import (
-    MapKeys,
-    choice,
-    generable_classes,
-    has_learned_gate,
-    is_frozen,
-    is_linear,
-)
+from wd.generator.choices import MapKeys, choice, generable_classes, has_learned_gate, is_linear
 from wd.generator.grouping import WeightClass
 from wd.generator.maps import MapSet, StepMaps, layer_map
 from wd.generator.products import mix_layers
@@ -67,8 +60,6 @@ class ParameterGenerator(nn.Module):
                 part = Direct(mix_layers(layer_map(each, config)(), instances[each.name]))
             else:
                 part = Direct([fresh[name] for name in each.student])
-            if is_frozen(each, config.grouping):
-                part.requires_grad_(False)
             self.parts[each.key] = part
         self._together = Together(self.classes, self.parts.values(), maps)
 

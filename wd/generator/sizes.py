@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from wd.config import GroupingConfig
-from wd.generator.choices import MapKeys, choice, has_learned_gate, is_frozen, is_linear, map_keys
+from wd.generator.choices import MapKeys, choice, has_learned_gate, is_linear, map_keys
 from wd.generator.grouping import WeightClass
 
 
@@ -24,11 +24,8 @@ class MapSize:
 def own_parameters(weights: WeightClass, grouping: GroupingConfig) -> int:
     """Return the learned parameters that belong to a class alone.
 
-    B, and W if it is learned, of what is mapped; none of what is frozen; otherwise one for each
-    weight.
+    B, and W if it is learned, of what is mapped; otherwise one for each weight.
     """
-    if is_frozen(weights, grouping):
-        return 0
     count = len(weights.student) * prod(weights.student_shape)
     if map_keys(weights, grouping) == MapKeys():
         return count

@@ -44,7 +44,7 @@ class GeneratorTrainee(Trainee):
             generated = self._shared(self.lookups(batches))
         gather = len(batches) > 1
         weights = {
-            name: weight.detach().requires_grad_(weight.requires_grad) if gather else weight
+            name: weight.detach().requires_grad_() if gather else weight
             for name, weight in generated.items()
         }
         total = torch.zeros((), device=self._device)
