@@ -200,7 +200,9 @@ def test_the_terminal_s_tables_fit_and_are_not_cut(ladder: Ladder) -> None:
         assert any(line.split() == shown for line in text.splitlines())
     assert "with the kd student of seed 1" in " ".join(text.split())
     assert "small, kd: fine_tuning.dropout=0.2" in " ".join(text.split())
-    assert any(line.split() == ["kd", "–", "5.00", "9.00", "13.00"] for line in text.splitlines())
+    assert any(
+        line.split() == ["tiny", "kd", "–", "5.00", "9.00", "13.00"] for line in text.splitlines()
+    )
 
 
 def test_the_page_holds_every_student_and_needs_nothing_from_elsewhere(ladder: Ladder) -> None:

@@ -27,6 +27,7 @@ WIDTH = 100
 """So many characters the terminal's tables may take."""
 NOTHING = "–"
 WITHIN = "best validation BLEU within so many updates"
+_NAMES = ("student", "rung")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -64,29 +65,25 @@ def described(shape: Shape) -> str:
 
 
 def tables(ladder: Ladder) -> list[Table]:
-    """Return the terminal's tables, two per shape; each fits `WIDTH`."""
+    """Return the terminal's tables: one per shape, then what budgets reach; they fit `WIDTH`."""
     shown = []
     for shape in ladder.shapes:
-        rows = [row for row in ladder.rows if row.shape == shape.name]
-        scores = [teacher_cells(ladder), *map(cells, rows)]
-        shown += [
-            _table(described(shape), COLUMNS, scores),
-            _table(f"{shape.name}: {WITHIN}", within_columns(ladder), map(within_cells, rows)),
-        ]
+        rows = [cells(row) for row in ladder.rows if row.shape == shape.name]
+        shown.append(_table(described(shape), COLUMNS, [teacher_cells(ladder), *rows]))
     shown[0].title = f"{ladder.heading}\n\n{shown[0].title}"
     shown[-1].caption = caption(ladder)
-    return shown
+    return [*shown, _table(WITHIN, within_columns(ladder), map(within_cells, ladder.rows))]
 
 
 def within_columns(ladder: Ladder) -> tuple[str, ...]:
     """Return the head of the table of what is reached within a budget."""
-    return ("rung", *(f"{updates:,}" for updates in ladder.budgets))
+    return ("student", "rung", *(f"{updates:,}" for updates in ladder.budgets))
 
 
 def within_cells(row: Row) -> tuple[str, ...]:
     """Return a row's text, in the order of `within_columns`."""
     reached = (NOTHING if bleu is None else f"{bleu:.2f}" for bleu in row.within)
-    return (row.rung, *reached)
+    return (row.shape, row.rung, *reached)
 
 
 def curves(ladder: Ladder, against: Literal["updates", "seconds"] = "updates") -> str:
@@ -130,10 +127,7 @@ def page(ladder: Ladder) -> str:
         },
         within_title=WITHIN,
         within_columns=within_columns(ladder),
-        within={
-            shape.name: [within_cells(row) for row in ladder.rows if row.shape == shape.name]
-            for shape in ladder.shapes
-        },
+        within=[within_cells(row) for row in ladder.rows],
         p_value=shown_p_value,
         curves=curves(ladder),
         seconds=curves(ladder, "seconds"),
@@ -177,7 +171,7 @@ def caption(ladder: Ladder) -> str:
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     shown = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
-        shown.add_column(column, justify="left" if column == "rung" else "right", no_wrap=True)
+        shown.add_column(column, justify="left" if column in _NAMES else "right", no_wrap=True)
     for row in rows:
         shown.add_row(*row)
     return shown
