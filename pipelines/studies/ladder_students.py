@@ -41,6 +41,11 @@ def check_places(recipe: Recipe, places: Sequence[Place]) -> None:
 
 def _check_validation(recipe: Recipe) -> None:
     phases = {"generator.training": recipe.generator.training, "fine_tuning": recipe.fine_tuning}
+    if recipe.generator.training.early_stopping is not None:
+        raise ConfigError(
+            "generator.training.early_stopping: phase 1 has a fixed length in a ladder, for curves "
+            "of several seeds to have their means; fine_tuning may stop early"
+        )
     counts = {f"{key}.bleu_sentences": phase.bleu_sentences for key, phase in phases.items()}
     if len(set(counts.values())) > 1 or 0 in counts.values():
         listed = ", ".join(f"{key} is {count}" for key, count in counts.items())

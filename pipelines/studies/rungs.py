@@ -53,7 +53,7 @@ class Place:
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe whose run makes it."""
         changes = {"student": self.shape, **seeded(self.seed), **self.rung.overrides}
-        return overridden(recipe, changes | parsed_overrides(self.own))
+        return overridden(recipe, parsed_overrides(self.own) | changes)
 
     def __str__(self) -> str:
         return f"{self.shape}, {self.rung.name}, seed {self.seed}"

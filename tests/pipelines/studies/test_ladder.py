@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines.commands import cli
-from pipelines.studies.rungs import Place, Rung, rungs_of
+from pipelines.studies.rungs import Place, Rung, places_of, rungs_of
 from wd.config import GeneratorConfig, Recipe, overridden
 from wd.errors import ConfigError
 
@@ -51,6 +51,7 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
             ["--set", "small/kd:fine_tuning.updates=9"],
             "--set for small/kd: 17 updates of both phases, but a ladder gives 16 to every student",
         ),
+        (["generator.training.early_stopping=3"], "phase 1 has a fixed length in a ladder"),
         (["student=huge"], "huge is not defined"),
         (["generator.grouping.decoder_subsets=[1, 5]"], "decoder_subsets: [1, 5]"),
         (
@@ -91,6 +92,12 @@ def test_kd_is_always_a_rung_and_starts_are_rungs_of_their_own() -> None:
 def test_a_place_s_recipe_differs_in_student_seed_and_start_only() -> None:
     base = Recipe(name="r", source_language="en", target_language="de")
     assert Place("tiny", Rung("wd"), 1).recipe(base) == base
+    own = "fine_tuning.dropout=0.3", "fine_tuning.seed=7", "generator.initialisation.maps=svd"
+    rung = Rung("wd", "xavier")
+    (place,) = places_of(["tiny"], [rung], 1, [f"{rung.name}:{each}" for each in own])
+    told = place.recipe(base)
+    assert (told.fine_tuning.dropout, told.fine_tuning.seed) == (0.3, 1)
+    assert told.generator.initialisation.maps == "xavier"
     other = Place("small", Rung("wd", "xavier"), 3).recipe(base)
     assert (other.student, other.generator.initialisation.maps) == ("small", "xavier")
     assert other.generator.training.seed == other.fine_tuning.seed == 3

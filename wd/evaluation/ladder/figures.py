@@ -94,7 +94,8 @@ class Row(Config):
     """The first validation whose BLEU, the mean over the seeds, is not below the baseline's best
     one; None if there is none."""
     within: tuple[float | None, ...]
-    """The best such BLEU within each of the ladder's `budgets`; None before the first one."""
+    """The best validation BLEU within each of the ladder's `budgets`, the mean over the seeds; None
+    before the first one."""
     training_seconds: float
     """The mean over the seeds."""
 
@@ -147,9 +148,10 @@ def band(students: Sequence[Student]) -> list[BandPoint]:
     return points
 
 
-def best_within(points: Sequence[BandPoint], updates: int) -> float | None:
-    """Return the best mean of the validations after no more updates than that."""
-    return max((point.mean for point in points if point.update <= updates), default=None)
+def best_within(students: Sequence[Student], updates: int) -> float | None:
+    """Return the mean of each one's best validation BLEU after no more updates than that."""
+    reached = [[bleu for update, bleu in one.curve if update <= updates] for one in students]
+    return mean(map(max, reached)) if all(reached) else None
 
 
 def updates_to(points: Sequence[BandPoint], target: float) -> int | None:
@@ -172,9 +174,7 @@ def rung_students(students: Iterable[Student], shape: str) -> dict[str, list[Stu
 
 
 def rows_of(
-    students: Sequence[Student],
-    teacher: Quality,
-    limits: Sequence[int],
+    students: Sequence[Student], teacher: Quality, limits: Sequence[int]
 ) -> tuple[Row, ...]:
     """Return a row per shape and rung; every shape must have the baseline among its rungs.
 
@@ -210,7 +210,7 @@ def _row(
         settings=first.settings,
         updates=round(mean(student.curve[-1][0] for student in students)),
         updates_to_baseline=updates_to(points, reached),
-        within=tuple(best_within(points, limit) for limit in limits),
+        within=tuple(best_within(students, limit) for limit in limits),
         training_seconds=mean(student.training_seconds for student in students),
     )
 
