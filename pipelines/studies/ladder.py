@@ -113,7 +113,6 @@ def _climb(
             folder=one.student.place,
             artifact=one.student.name,
             published=one.student.metrics["published"],
-            training_seconds=sum(phase.metrics["training_seconds"] for phase in one.phases),
             curve=joined(phase.metrics["history"] for phase in one.phases),
             seconds=seconds_at(
                 (phase.metrics["history"], phase.metrics["training_seconds"])

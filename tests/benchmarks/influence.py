@@ -1,64 +1,61 @@
 """Which layers of a teacher's decoder count: validation loss with each left out, or alone.
 
-    python tests/benchmarks/influence.py multi30k corpus.dir=DIR --batches 12
+    python tests/benchmarks/influence.py multi30k corpus.dir=DIR
 
 Forward passes only, of the recipe's teacher, which is made if it is not there. Prints the loss
 (nats per target piece) of the whole teacher, without each decoder layer, with each single one, and
 with each pair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Annotated
 
-import torch
 import typer
-from torch import nn
+from torch import Tensor
 
 from pipelines.commands.options import Overrides, RecipeArgument
 from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.context import Run
+from pipelines.stages.corpus import corpus
 from pipelines.stages.shards import shards
 from pipelines.stages.teacher import teacher
-from wd.data.batches import ShardReader
-from wd.data.schema import PAD
+from pipelines.stages.tokenizer import tokenizer
 from wd.model.directory import load_model
-from wd.model.transformer import Transformer
-from wd.training.loss import cross_entropy
+from wd.training.validation import HeldOut, validate
+from wd.training.world import World
+
+DECODER = "decoder.layers."
 
 
-def influence(
-    recipe: RecipeArgument = "multi30k",
-    overrides: Overrides = None,
-    batches: Annotated[
-        int | None, typer.Option(help="Of the validation set; default: all.")
-    ] = None,
-) -> None:
+def influence(recipe: RecipeArgument = "multi30k", overrides: Overrides = None) -> None:
     """Print the loss for every choice of layers."""
-    with Run(read_recipe(recipe, overrides or ())) as run:
-        text, first = shards(run), teacher(run)
-    config, weights = load_model(first.path)
-    model = Transformer(config).eval()
-    model.load_state_dict(weights)
-    layers = list(model.decoder.layers)
-    reader = ShardReader([text / "valid"])
-    read = [reader[index] for index in range(len(reader))][:batches]
-    with torch.inference_mode():
-        memories = [model.encode(batch.source_BS) for batch in read]
-        for name, kept in choices(len(layers)):
-            model.decoder.layers = nn.ModuleList(layers[index] for index in kept)
-            total = sum(
-                float(
-                    cross_entropy(
-                        model.decode(batch.target_in_BT, memory, batch.source_BS),
-                        batch.target_BT,
-                        0.0,
-                    )
-                )
-                for batch, memory in zip(read, memories, strict=True)
-            )
-            pieces = sum(int((batch.target_BT != PAD).sum()) for batch in read)
-            print(f"{name:<16} {total / pieces:.3f}", flush=True)
+    asked = read_recipe(recipe, overrides or ())
+    with Run(asked) as run:
+        config, weights = load_model(teacher(run).path)
+        held_out = HeldOut(
+            shards=shards(run) / "valid",
+            corpus=corpus(run) / "valid",
+            tokenizer=tokenizer(run).place,
+            language=asked.target_language,
+        )
+    for name, kept in choices(config.decoder.layers):
+        decoder = config.decoder.model_copy(update={"layers": len(kept)})
+        fewer = config.model_copy(update={"decoder": decoder})
+        loss = validate(fewer, with_layers(weights, kept), held_out, 0, World())["loss"]
+        print(f"{name:<16} {loss:.3f}", flush=True)
+
+
+def with_layers(weights: Mapping[str, Tensor], kept: Sequence[int]) -> dict[str, Tensor]:
+    """Return the weights with these decoder layers alone, numbered anew."""
+    chosen = {name: each for name, each in weights.items() if not name.startswith(DECODER)}
+    for number, layer in enumerate(kept):
+        own = f"{DECODER}{layer}."
+        chosen |= {
+            f"{DECODER}{number}.{name.removeprefix(own)}": each
+            for name, each in weights.items()
+            if name.startswith(own)
+        }
+    return chosen
 
 
 def choices(depth: int) -> Iterator[tuple[str, tuple[int, ...]]]:

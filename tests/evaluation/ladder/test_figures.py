@@ -29,6 +29,7 @@ from wd.evaluation.ladder.report import (
     curves,
     page,
     pareto,
+    plots,
     read_ladder,
     tables,
     write_ladder,
@@ -209,7 +210,7 @@ def test_the_terminal_s_tables_fit_and_are_not_cut(ladder: Ladder) -> None:
 
 
 def test_the_page_holds_every_student_and_needs_nothing_from_elsewhere(ladder: Ladder) -> None:
-    text = page(ladder)
+    text = page(ladder, plots(ladder))
     for student in ladder.students:
         assert f"<code>{student.artifact}</code>" in text
     for row in ladder.rows:

@@ -42,7 +42,6 @@ def systems(
                     folder=tmp_path / name,
                     artifact=f"student/{name}",
                     published="last",
-                    training_seconds=1.0,
                     curve=((10, float(seed)),),
                     seconds=(2.5,),
                     settings={"fine_tuning.dropout": "0"} if rung == "wd" else {},

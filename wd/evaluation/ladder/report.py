@@ -1,6 +1,6 @@
 """The ladder as JSON, as tables on the terminal, as plots and as a page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -64,12 +64,20 @@ def described(shape: Shape) -> str:
     )
 
 
+def scores(ladder: Ladder) -> dict[str, list[tuple[str, ...]]]:
+    """Return each shape, described -> the teacher's and its rows' text."""
+    return {
+        described(shape): [
+            teacher_cells(ladder),
+            *(cells(row) for row in ladder.rows if row.shape == shape.name),
+        ]
+        for shape in ladder.shapes
+    }
+
+
 def tables(ladder: Ladder) -> list[Table]:
     """Return the terminal's tables: one per shape, then what budgets reach; they fit `WIDTH`."""
-    shown = []
-    for shape in ladder.shapes:
-        rows = [cells(row) for row in ladder.rows if row.shape == shape.name]
-        shown.append(_table(described(shape), COLUMNS, [teacher_cells(ladder), *rows]))
+    shown = [_table(title, COLUMNS, rows) for title, rows in scores(ladder).items()]
     shown[0].title = f"{ladder.heading}\n\n{shown[0].title}"
     shown[-1].caption = caption(ladder)
     return [*shown, _table(WITHIN, within_columns(ladder), map(within_cells, ladder.rows))]
@@ -112,39 +120,37 @@ def pareto(ladder: Ladder) -> str:
     return scatter_svg({"speed-up": speeds, "parameters (millions)": sizes}, vertical="BLEU")
 
 
-def page(ladder: Ladder) -> str:
-    """Return the self-contained HTML page."""
+def plots(ladder: Ladder) -> dict[str, str]:
+    """Return file name -> SVG of all plots."""
+    return {
+        "curves.svg": curves(ladder),
+        "seconds.svg": curves(ladder, "seconds"),
+        "pareto.svg": pareto(ladder),
+    }
+
+
+def page(ladder: Ladder, drawn: Mapping[str, str]) -> str:
+    """Return the self-contained HTML page, with what `plots` has drawn."""
     return render(
         "ladder.html",
         ladder=ladder,
         heading=ladder.heading,
         caption=caption(ladder),
         columns=COLUMNS,
-        teacher=teacher_cells(ladder),
-        shapes={
-            described(shape): [cells(row) for row in ladder.rows if row.shape == shape.name]
-            for shape in ladder.shapes
-        },
+        shapes=scores(ladder),
         within_title=WITHIN,
         within_columns=within_columns(ladder),
         within=[within_cells(row) for row in ladder.rows],
         p_value=shown_p_value,
-        curves=curves(ladder),
-        seconds=curves(ladder, "seconds"),
-        pareto=pareto(ladder),
+        plots=drawn,
         origin=ladder.origin,
     )
 
 
 def write_ladder(ladder: Ladder, folder: Path) -> None:
     """Write `FILES`."""
-    texts = (
-        ladder.model_dump_json(indent=2) + "\n",
-        page(ladder),
-        curves(ladder),
-        curves(ladder, "seconds"),
-        pareto(ladder),
-    )
+    drawn = plots(ladder)
+    texts = (ladder.model_dump_json(indent=2) + "\n", page(ladder, drawn), *drawn.values())
     for name, text in zip(FILES, texts, strict=True):
         (folder / name).write_text(text, encoding="utf-8")
 

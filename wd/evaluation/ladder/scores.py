@@ -5,7 +5,7 @@ Students are many, and translating takes long: whatever is done outlives a kille
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,10 @@ class Entrant:
     artifact: str
     published: str
     """Which of its training's weights these are."""
-    training_seconds: float
     curve: Curve
     seconds: tuple[float, ...]
-    """Of training, up to each point of the curve."""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of training, up to each point of the curve, which ends with it."""
+    settings: Mapping[str, str]
     """What its recipe has for its rung alone."""
 
 
@@ -96,7 +95,7 @@ def climb(
             place = scratch / f"{one.artifact.replace('/', '-')}.json"
             texts[one.artifact] = _kept(place, translate)
     students = _students(entrants, texts, test)
-    sizes, speeds = measured["parameters"], _speeds(measured)
+    sizes, speeds, limits = measured["parameters"], _speeds(measured), budgets(updates)
     quality = score(texts[teacher.artifact], test.references, test.target_language)
     ladder = Ladder(
         title=title,
@@ -108,7 +107,7 @@ def climb(
         threads=measured["threads"],
         origin=(origin or Origin.here()).on(measured["machine"]),
         seeds=tuple(dict.fromkeys(one.seed for one in entrants)),
-        budgets=budgets(updates),
+        budgets=limits,
         timed=timed,
         teacher=Teacher(
             artifact=teacher.artifact,
@@ -122,7 +121,7 @@ def climb(
             )
             for name, one in chosen.items()
         ),
-        rows=rows_of(students, quality, budgets(updates)),
+        rows=rows_of(students, quality, limits),
         students=students,
     )
     return ladder, texts
@@ -214,7 +213,7 @@ def _students(
             published=one.published,
             quality=score(texts[one.artifact], test.references, language),
             p_value=tested(one),
-            training_seconds=one.training_seconds,
+            training_seconds=one.seconds[-1],
             curve=one.curve,
             seconds=one.seconds,
             settings=dict(one.settings),
