@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,13 +191,8 @@ def test_a_killed_sweep_goes_on_and_repeats_nothing(
     tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
     path = write_recipe(tmp_path, teacher={"shape": SHAPE}, students=STUDENTS)
-    command = [sys.executable, "-m", "pipelines", "sweep", str(path), "--max-trials", "4"]
-    command += ["--concurrent", "1", "search.objectives=[bleu]"]
-    records = tmp_path / "root" / ".work" / "sweep"
-
-    def ended() -> dict[str, Any]:
-        return ended_trials(records)
-
+    command = one_at_a_time(path, 4)
+    ended = partial(ended_trials, tmp_path / "root")
     log = (tmp_path / "log").open("w")
     first = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     wait_until(ended, first)
@@ -221,26 +217,26 @@ def test_a_server_that_is_away_for_a_while_misses_nothing_of_a_sweep(
 ) -> None:
     path = write_recipe(tmp_path, teacher={"shape": SHAPE}, students=STUDENTS)
     port, trials = free_port(), 3
-    uri, records = f"http://127.0.0.1:{port}", tmp_path / "root" / ".work" / "sweep"
-    command = [sys.executable, "-m", "pipelines", "sweep", str(path), f"tracking.uri={uri}"]
-    command += ["--max-trials", str(trials), "--concurrent", "1", "search.objectives=[bleu]"]
+    uri, ended = f"http://127.0.0.1:{port}", partial(ended_trials, tmp_path / "root")
+    command = one_at_a_time(path, trials, f"tracking.uri={uri}")
     log = tmp_path / "log"
     with ExitStack() as exits:
         server = exits.enter_context(mlflow_server(tmp_path, port))[1]
         with log.open("w") as written:
             sweeping = subprocess.Popen(command, stdout=written, stderr=written)
-        wait_until(lambda: ended_trials(records), sweeping)
+        wait_until(ended, sweeping)
         os.killpg(server.pid, signal.SIGKILL)
         wait_until(lambda: "not tracked now" in log.read_text(), sweeping)
-        wait_until(lambda: len(ended_trials(records)) > 1, sweeping)
+        wait_until(lambda: len(ended()) > 1, sweeping)
         exits.enter_context(mlflow_server(tmp_path, port))
         assert sweeping.wait(400) == 0, log.read_text()
+        assert "not tracked now" in log.read_text()
 
         client = MlflowClient(uri)
         runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
         (parent,) = [run for run in runs if run.info.run_name.startswith("sweep student_shape")]
         found = below(list(runs), parent)
-        told = {each["name"]: each for each in ended_trials(records).values()}
+        told = {each["name"]: each for each in ended().values()}
         assert {run.info.run_name for run in found} == set(told)
         assert len(found) == trials
         for trial in found:
@@ -254,8 +250,15 @@ def test_a_server_that_is_away_for_a_while_misses_nothing_of_a_sweep(
     assert list((tmp_path / "root" / "mlflow-unsent").rglob("*.jsonl")) == []
 
 
-def ended_trials(records: Path) -> dict[str, Any]:
+def one_at_a_time(path: Path, trials: int, *overrides: str) -> list[str]:
+    """Return the command of a sweep for quality alone."""
+    command = [sys.executable, "-m", "pipelines", "sweep", str(path), *overrides]
+    return [*command, "search.objectives=[bleu]", "--max-trials", str(trials), "--concurrent", "1"]
+
+
+def ended_trials(root: Path) -> dict[str, Any]:
     """Return key -> record of the trials that will not be tried again."""
+    records = root / ".work" / "sweep"
     found = [json.loads(file.read_text()) for file in records.glob("*/*.json")]
     return {one["key"]: one for one in found if one["status"] in ("finished", "stopped")}
 
