@@ -22,7 +22,7 @@ from wd.config import Recipe
 if TYPE_CHECKING:
     from wd.evaluation.ladder.figures import Ladder
 
-VERSION = 5
+VERSION = 6
 
 
 def ladder(
@@ -34,7 +34,7 @@ def ladder(
     own: Sequence[str] = (),
     concurrent: int | None = None,
 ) -> Artifact:
-    """Return the artifact with `ladder.json`, `ladder.html`, plots and every translation.
+    """Return the artifact with the ladder as JSON, page and Markdown, plots and all translations.
 
     `shapes` are student names of the recipe; none: all. Seeds count from 1. `own`: settings of
     single rungs. `concurrent`: so many students are trained at a time, each in one process;

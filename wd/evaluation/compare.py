@@ -15,7 +15,7 @@ from wd.evaluation.origin import Origin
 from wd.evaluation.quality import check_aligned, score
 from wd.evaluation.report import Report, Row
 from wd.evaluation.samples import samples
-from wd.evaluation.significance import p_value
+from wd.evaluation.significance import p_values
 from wd.evaluation.speed import Speed, measure
 from wd.evaluation.test_set import TestSet
 from wd.machine import described
@@ -107,6 +107,7 @@ def _rows(
 ) -> tuple[Row, ...]:
     reference = systems[0].name
     language = test.target_language
+    chances = p_values(texts, baseline, test.references, language)
     return tuple(
         Row(
             name=system.name,
@@ -118,9 +119,7 @@ def _rows(
             compression=sizes[system.name] / sizes[reference],
             speed=speeds[system.name],
             speed_up=speeds[reference].seconds / speeds[system.name].seconds,
-            p_value=None
-            if system.name == baseline
-            else p_value(texts[system.name], texts[baseline], test.references, language),
+            p_value=chances[system.name],
             cut=cuts[system.name],
             in_use=uses[system.name],
         )

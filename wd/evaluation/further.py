@@ -8,7 +8,7 @@ from rich.table import Table
 from wd.config import Config, EvaluationConfig
 from wd.decoding.engine import Translator
 from wd.evaluation.quality import Quality, check_aligned, score
-from wd.evaluation.significance import p_value, shown_p_value
+from wd.evaluation.significance import p_values, shown_p_value
 from wd.evaluation.speed import translated
 from wd.evaluation.test_set import TestSet
 
@@ -51,13 +51,12 @@ def scored(
             ]
             for system, translator in translators.items()
         }
+        chances = p_values(said, baseline, test.references, test.target_language)
         rows = tuple(
             FurtherRow(
                 name=system,
                 quality=score(lines, test.references, test.target_language),
-                p_value=None
-                if system == baseline
-                else p_value(lines, said[baseline], test.references, test.target_language),
+                p_value=chances[system],
             )
             for system, lines in said.items()
         )

@@ -1,6 +1,6 @@
 """Whether two systems' BLEU or chrF differ by more than chance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from sacrebleu.metrics import CHRF
@@ -46,6 +46,18 @@ def p_value(
     if before.score == after.score:  # every exchange differs by as much at least
         return 1.0
     return max(floor, float(after.p_value))
+
+
+def p_values(
+    texts: Mapping[str, Sequence[str]], baseline: str, references: Sequence[str], language: str
+) -> dict[str, float | None]:
+    """Return system -> the p-value of its BLEU against the baseline's; None for the baseline."""
+    return {
+        system: None
+        if system == baseline
+        else p_value(lines, texts[baseline], references, language)
+        for system, lines in texts.items()
+    }
 
 
 def shown_p_value(value: float | None) -> str:

@@ -197,6 +197,9 @@ def test_a_ladder_is_made_once_and_its_students_are_those_of_a_run(recipe: Path)
     }
     for name in ("ladder.html", "curves.svg", "seconds.svg", "pareto.svg"):
         assert "<svg" in (folder / name).read_text()
+    pasted = (folder / "ladder.md").read_text()
+    for row in ladder["rows"]:
+        assert f"| {row['rung']} | {row['bleu']['mean']:.2f} ±" in pasted
 
     again = wd_ladder(recipe, *TINY, "--seeds", "2")
     assert again.exit_code == 0, again.stderr

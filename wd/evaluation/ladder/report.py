@@ -1,4 +1,4 @@
-"""The ladder as JSON, as tables on the terminal, as plots and as a page."""
+"""The ladder as JSON, as tables on the terminal and in Markdown, as plots and as a page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from wd.evaluation.plots import Line, Point, lines_svg, scatter_svg
 from wd.evaluation.significance import shown_p_value
 
 LADDER = "ladder.json"
-FILES = (LADDER, "ladder.html", "curves.svg", "seconds.svg", "pareto.svg")
+FILES = (LADDER, "ladder.html", "ladder.md", "curves.svg", "seconds.svg", "pareto.svg")
 COLUMNS = ("rung", "BLEU", "chrF", "vs teacher", "vs kd", "p", "updates", "to kd", "seconds")
 WIDTH = 100
 """So many characters the terminal's tables may take."""
@@ -81,6 +81,18 @@ def tables(ladder: Ladder) -> list[Table]:
     shown[0].title = f"{ladder.heading}\n\n{shown[0].title}"
     shown[-1].caption = caption(ladder)
     return [*shown, _table(WITHIN, within_columns(ladder), map(within_cells, ladder.rows))]
+
+
+def markdown(ladder: Ladder) -> str:
+    """Return the terminal's tables and how they came about, to be pasted into other pages."""
+    parts = [ladder.heading]
+    for title, rows in scores(ladder).items():
+        parts += [title, _markdown(COLUMNS, rows)]
+    parts += [WITHIN, _markdown(within_columns(ladder), map(within_cells, ladder.rows))]
+    origin = ladder.origin
+    came_by = f"`{origin.command}`: commit {origin.commit}, {origin.date}, {origin.machine}"
+    parts += [caption(ladder), ladder.teacher.quality.signatures, came_by]
+    return "\n\n".join(parts) + "\n"
 
 
 def within_columns(ladder: Ladder) -> tuple[str, ...]:
@@ -150,7 +162,8 @@ def page(ladder: Ladder, drawn: Mapping[str, str]) -> str:
 def write_ladder(ladder: Ladder, folder: Path) -> None:
     """Write `FILES`."""
     drawn = plots(ladder)
-    texts = (ladder.model_dump_json(indent=2) + "\n", page(ladder, drawn), *drawn.values())
+    told = ladder.model_dump_json(indent=2) + "\n"
+    texts = (told, page(ladder, drawn), markdown(ladder), *drawn.values())
     for name, text in zip(FILES, texts, strict=True):
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -181,6 +194,11 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     for row in rows:
         shown.add_row(*row)
     return shown
+
+
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _line(rung: str, points: Sequence[BandPoint], against: str) -> Line:

@@ -4,7 +4,7 @@ Students are many, and translating takes long: whatever is done outlives a kille
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,16 +84,8 @@ def climb(
     check_aligned(test.sources, test.references)
     timed = TIMED if any(one.rung == TIMED for one in entrants) else BASELINE
     chosen = _timed(entrants, timed)
-    folders = {teacher.artifact: teacher.folder}
-    folders |= {one.artifact: one.folder for one in chosen.values()}
-    measure = partial(_measure, folders, test, config, device, threads)
-    measured = _kept(scratch / "timed.json", measure)
-    texts: Texts = dict(measured["texts"])
-    for one in entrants:
-        if one.artifact not in texts:
-            translate = partial(_translate, one.folder, test, config, device, threads)
-            place = scratch / f"{one.artifact.replace('/', '-')}.json"
-            texts[one.artifact] = _kept(place, translate)
+    engines = _Engines(test, config, device, threads)
+    measured, texts = _translations(engines, teacher, entrants, chosen.values(), scratch)
     students = _students(entrants, texts, test)
     sizes, speeds, limits = measured["parameters"], _speeds(measured), budgets(updates)
     quality = score(texts[teacher.artifact], test.references, test.target_language)
@@ -146,39 +138,60 @@ def _timed(entrants: Sequence[Entrant], rung: str) -> dict[str, Entrant]:
     return found
 
 
-def _measure(
-    folders: Mapping[str, Place], test: TestSet, config: EvaluationConfig, device: str, threads: int
-) -> dict[str, Any]:
-    """Translate and time in turn; return plain data."""
-    translators = {
-        name: Translator.from_directory(
-            Path(folder), quantization=config.quantization, device=device, threads=threads
+@dataclass(frozen=True)
+class _Engines:
+    """Models at work on the test set."""
+
+    test: TestSet
+    config: EvaluationConfig
+    device: str
+    threads: int
+
+    def translate(self, folder: Place) -> list[str]:
+        lines = translated(folder.name, self._loaded(folder), self.test.sources, self.config)
+        return [found.text for found in lines]
+
+    def measure(self, folders: Mapping[str, Place]) -> dict[str, Any]:
+        """Translate and time in turn; return plain data."""
+        translators = {name: self._loaded(folder) for name, folder in folders.items()}
+        hypotheses, speeds = measure(translators, self.test.sources, self.config)
+        first = next(iter(translators.values()))
+        return {
+            "texts": {name: [found.text for found in lines] for name, lines in hypotheses.items()},
+            "speeds": {name: speed.model_dump() for name, speed in speeds.items()},
+            "parameters": {name: count_parameters(one.config) for name, one in translators.items()},
+            "device": first.device,
+            "threads": first.threads,
+            "machine": described(),
+        }
+
+    def _loaded(self, folder: Place) -> Translator:
+        quantization = self.config.quantization
+        return Translator.from_directory(
+            Path(folder), quantization=quantization, device=self.device, threads=self.threads
         )
-        for name, folder in folders.items()
-    }
-    hypotheses, speeds = measure(translators, test.sources, config)
-    first = next(iter(translators.values()))
-    return {
-        "texts": {name: [found.text for found in lines] for name, lines in hypotheses.items()},
-        "speeds": {name: speed.model_dump() for name, speed in speeds.items()},
-        "parameters": {name: count_parameters(one.config) for name, one in translators.items()},
-        "device": first.device,
-        "threads": first.threads,
-        "machine": described(),
-    }
+
+
+def _translations(
+    engines: _Engines,
+    teacher: System,
+    entrants: Sequence[Entrant],
+    timed: Iterable[Entrant],
+    scratch: Place,
+) -> tuple[dict[str, Any], Texts]:
+    """Return what was measured of the teacher and one student per shape, and all translations."""
+    folders = {teacher.artifact: teacher.folder} | {one.artifact: one.folder for one in timed}
+    measured = _kept(scratch / "timed.json", partial(engines.measure, folders))
+    texts: Texts = dict(measured["texts"])
+    for one in entrants:
+        if one.artifact not in texts:
+            place = scratch / f"{one.artifact.replace('/', '-')}.json"
+            texts[one.artifact] = _kept(place, partial(engines.translate, one.folder))
+    return measured, texts
 
 
 def _speeds(measured: Mapping[str, Any]) -> dict[str, Speed]:
     return {name: Speed.model_validate(speed) for name, speed in measured["speeds"].items()}
-
-
-def _translate(
-    folder: Place, test: TestSet, config: EvaluationConfig, device: str, threads: int
-) -> list[str]:
-    translator = Translator.from_directory(
-        Path(folder), quantization=config.quantization, device=device, threads=threads
-    )
-    return [found.text for found in translated(folder.name, translator, test.sources, config)]
 
 
 def _kept(place: Place, make: Callable[[], Any]) -> Any:
