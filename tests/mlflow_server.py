@@ -5,13 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
+from tests.waiting import answers, wait_until
 
 
 def free_port() -> int:
@@ -41,14 +39,9 @@ def mlflow_server(
         start_new_session=True,
     )
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail("the MLflow server did not start")
+        wait_until(
+            lambda: answers(f"{uri}/health"), alive=lambda: process.poll() is None, seconds=120
+        )
         yield uri, process
     finally:
         with suppress(ProcessLookupError):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.s3_server import CREDENTIALS, root_on, s3_server
+from tests.waiting import wait_until
 from wd.artifacts import Identity, Metrics, Store, place_at
 from wd.config import Config
 from wd.errors import ArtifactError, ConfigError, DataError
@@ -126,9 +127,7 @@ def test_a_killed_build_leaves_nothing_visible(tmp_path: Path) -> None:
         target=_publish_for_ever, args=(root, started)
     )
     process.start()
-    while not started.exists():
-        assert process.is_alive()
-        time.sleep(0.02)
+    wait_until(started.exists, alive=process.is_alive)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pytest
 
 from tests.mlflow_server import free_port
 from tests.test_registry import EVIDENCE
+from tests.waiting import answers, wait_until
 from wd.config import EvaluationConfig
 from wd.decoding.engine import Translator
 from wd.registry.packaging import saved_model
@@ -41,15 +41,8 @@ def served(environment: Path, model: str) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.5)
+        ping = f"http://127.0.0.1:{port}/ping"
+        wait_until(lambda: answers(ping), alive=lambda: server.poll() is None, seconds=120)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
         os.killpg(server.pid, 15)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.distributed.text_parts import visible, write_parts
+from tests.waiting import wait_until
 from wd.config import RayConfig
 from wd.distributed import here
 from wd.distributed.map import map_parts
@@ -139,10 +139,3 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     driver.wait()
     for process in processes(log) - {driver.pid}:
         wait_until(lambda process=process: not Path(f"/proc/{process}").exists())
-
-
-def wait_until(fact: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not fact():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

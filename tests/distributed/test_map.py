@@ -12,6 +12,7 @@ from ray.exceptions import RayTaskError
 
 from tests.distributed.text_parts import visible, write_parts
 from tests.store.s3_server import CREDENTIALS
+from tests.waiting import wait_until
 from wd.config import RayConfig
 from wd.distributed import resources
 from wd.distributed.map import map_parts
@@ -47,9 +48,7 @@ class Suffix:
 
     def __call__(self, part: Path, out: Path) -> dict[str, Any]:
         # Until the other actor is there too, so that this one cannot do it all.
-        deadline = time.monotonic() + 60
-        while self._log.read_text().count("built") < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: self._log.read_text().count("built") >= 2)
         out.write_text(part.read_text() + self._suffix)
         return {"pid": os.getpid()}
 
@@ -117,10 +116,7 @@ def test_actors_that_cannot_fit_are_told(tmp_path: Path) -> None:
 def meet(folder: Path, part: Path, out: Path) -> dict[str, Any]:
     """Wait for a second part to be made at the same time."""
     (folder / part.name).touch()
-    deadline = time.monotonic() + 100
-    while len(list(folder.iterdir())) < 2:
-        assert time.monotonic() < deadline, "one part at a time"
-        time.sleep(0.05)
+    wait_until(lambda: len(list(folder.iterdir())) >= 2, seconds=100)
     out.touch()
     return {}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.waiting import wait_until
 from wd.config import RayConfig
 from wd.distributed.side_by_side import side_by_side
 from wd.errors import ClusterError, DataError, UserError
@@ -51,10 +52,7 @@ def test_a_process_that_is_done_is_gone_with_its_memory(tmp_path: Path) -> None:
     run({"a": piece, "b": piece}, concurrent=1)
     processes = [int(path.name) for path in tmp_path.iterdir()]
     assert len(processes) == 2
-    deadline = time.monotonic() + 20
-    while any(map(psutil.pid_exists, processes)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(psutil.pid_exists, processes))
+    wait_until(lambda: not any(map(psutil.pid_exists, processes)), seconds=20)
 
 
 def test_what_a_piece_raises_is_raised_and_nothing_more_begins(tmp_path: Path) -> None:
@@ -79,8 +77,7 @@ def until_interrupted(folder: Path) -> None:
 
 def interrupt_when(began: Path, number: int) -> None:
     def interrupt() -> None:
-        while not began.exists():
-            time.sleep(0.05)
+        wait_until(began.exists)
         os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()

@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.waiting import wait_until
 from wd.config import ObjectiveConfig, RayConfig
 from wd.distributed.train import fit
 from wd.errors import ConfigError, DeviceMemoryError, UserError
@@ -95,8 +95,7 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(
 
 def interrupt_after(folder: Path, update: int) -> None:
     """Send Ctrl-C to this process as soon as there is a checkpoint of an update."""
-    while not (folder / f"update-{update:08d}").is_dir():
-        time.sleep(0.01)
+    wait_until((folder / f"update-{update:08d}").is_dir)
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_until
 from wd.config import Range, RayConfig, Recipe, SearchConfig
 from wd.distributed.points import Candidate, trial_key
 from wd.distributed.records import TrialEnd
@@ -186,10 +187,7 @@ def test_what_a_stopped_trial_held_is_free_again(tmp_path: Path) -> None:
             announce=lambda end: None,
         )
     assert [end.status for end in ends] == ["finished", "stopped", "stopped", "stopped"]
-    deadline = time.monotonic() + 30
-    while ray.available_resources().get("CPU") != whole and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert ray.available_resources()["CPU"] == whole
+    wait_until(lambda: ray.available_resources().get("CPU") == whole)
 
 
 def test_time_that_is_up_ends_a_call_and_the_next_one_goes_on(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pyarrow.fs as pafs
+
+from tests.waiting import wait_until
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "tests",
@@ -44,11 +45,7 @@ def s3_server(**environment: str) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 60
-        while not _answers(address):
-            assert process.poll() is None, "the S3 server did not come up"
-            assert time.monotonic() < deadline, "the S3 server does not answer"
-            time.sleep(0.1)
+        wait_until(lambda: _answers(address), alive=lambda: process.poll() is None)
         store = pafs.S3FileSystem(
             access_key=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             secret_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],

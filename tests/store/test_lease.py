@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.s3_server import be_busy
+from tests.waiting import wait_until
 from wd.store import lease, objects
 from wd.store.lease import Lease, leased, living
 
@@ -72,9 +73,7 @@ def test_a_dead_holder_loses_it(
     held = tmp_path / "held"
     holder = multiprocessing.get_context("spawn").Process(target=_holding, args=(store_root, held))
     holder.start()
-    while not held.exists():
-        assert holder.is_alive()
-        time.sleep(0.02)
+    wait_until(held.exists, alive=holder.is_alive)
     assert living(store_root) == [NAME]
     assert holder.pid is not None
     os.kill(holder.pid, number)

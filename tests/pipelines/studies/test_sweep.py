@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -24,6 +23,7 @@ from pipelines.studies.sweep_board import Board, line, live_table
 from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_trial import with_updates
 from tests.mlflow_server import free_port, mlflow_server
+from tests.waiting import wait_until
 from wd.config import Recipe, SearchConfig, overridden
 from wd.config.training import FineTuningConfig
 from wd.distributed.points import Candidate
@@ -178,11 +178,8 @@ def test_trials_on_workers_report_and_give_their_resources_back(
     trials = json.loads(swept.stdout.splitlines()[-1])["trials"]  # Ray may warn before it
     assert len(trials) == 2
     assert all(len(trial["curve"]) > 1 for trial in trials if trial["status"] == "finished")
-    deadline = time.monotonic() + 60
-    while ray.available_resources().get("CPU") != 2.0 and time.monotonic() < deadline:
-        time.sleep(0.5)
-    left = [one for one in placement_group_table().values() if one["state"] != "REMOVED"]
-    assert (ray.available_resources()["CPU"], left) == (2.0, [])
+    wait_until(lambda: ray.available_resources().get("CPU") == 2.0)
+    assert [one for one in placement_group_table().values() if one["state"] != "REMOVED"] == []
 
 
 @pytest.mark.long
@@ -224,10 +221,10 @@ def test_a_server_that_is_away_for_a_while_misses_nothing_of_a_sweep(
         server = exits.enter_context(mlflow_server(tmp_path, port))[1]
         with log.open("w") as written:
             sweeping = subprocess.Popen(command, stdout=written, stderr=written)
-        wait_until(ended, sweeping)
+        wait_for(ended, sweeping)
         os.killpg(server.pid, signal.SIGKILL)
-        wait_until(lambda: "not tracked now" in log.read_text(), sweeping)
-        wait_until(lambda: len(ended()) > 1, sweeping)
+        wait_for(lambda: "not tracked now" in log.read_text(), sweeping)
+        wait_for(lambda: len(ended()) > 1, sweeping)
         exits.enter_context(mlflow_server(tmp_path, port))
         assert sweeping.wait(400) == 0, log.read_text()
         assert "not tracked now" in log.read_text()
@@ -263,8 +260,5 @@ def ended_trials(root: Path) -> dict[str, Any]:
     return {one["key"]: one for one in found if one["status"] in ("finished", "stopped")}
 
 
-def wait_until(true: Callable[[], Any], process: subprocess.Popen[Any]) -> None:
-    """Wait until something holds; no longer than the process lives."""
-    deadline = time.monotonic() + 240
-    while not true() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
+def wait_for(fact: Callable[[], object], process: subprocess.Popen[Any]) -> None:
+    wait_until(fact, alive=lambda: process.poll() is None, seconds=240)
