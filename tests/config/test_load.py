@@ -330,3 +330,10 @@ def test_a_preset_can_be_taken_back(path: Path) -> None:
 def test_a_student_that_cannot_be_is_named(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"students\.tiny: heads must divide d_model, but 250"):
         load_recipe(path, ["students.tiny.decoder.d_model=250"])
+
+
+def test_a_corpus_that_is_all_held_out_is_refused(path: Path) -> None:
+    fractions = ["corpus.valid_fraction=0.6", "corpus.test_fraction=0.5"]
+    with pytest.raises(ConfigError, match=r"valid_fraction 0\.6 and test_fraction 0\.5 hold out"):
+        load_recipe(path, fractions)
+    assert load_recipe(path, [*fractions, "corpus.test=[a.tsv]"]).corpus.test == ("a.tsv",)

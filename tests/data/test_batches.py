@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from wd.data.batches import ShardReader
+from wd.data.batches import ShardReader, batches_of
 from wd.data.schema import BOS, EOS, PAD, SHARD, part_name
 from wd.errors import ArtifactError, DataError
 
@@ -68,3 +68,12 @@ def test_a_damaged_part_is_told(reader: ShardReader, tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(ArtifactError, match="not a whole Parquet file"):
         ShardReader([tmp_path / "one"])
+
+
+def test_a_part_whose_bytes_have_changed_is_told(reader: ShardReader, tmp_path: Path) -> None:
+    part = tmp_path / "one" / part_name(0)
+    content = bytearray(part.read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)  # its data, not its footer
+    part.write_bytes(content)
+    with pytest.raises(ArtifactError, match="not a whole Parquet file"):
+        list(batches_of(part))

@@ -3,6 +3,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from wd.config import SPECIAL_PIECES, TokenizerConfig
 from wd.data.schema import BOS, EOS, PAD, UNK, part_name
@@ -106,3 +107,15 @@ def test_missing_or_damaged_model(tmp_path: Path, tokenizer_folder: Path) -> Non
         (tmp_path / name).write_bytes(model[: len(model) // 2])
     with pytest.raises(ArtifactError, match="damaged"):
         Tokenizer.load(tmp_path)
+
+
+def test_bytes_are_spelt_whatever_their_pieces_order_is(tmp_path: Path, train: Path) -> None:
+    config = changed(vocabulary_size=320, byte_fallback=True, joint=False)
+    train_tokenizer(train, tmp_path, config)
+    model = ModelProto.FromString((tmp_path / TARGET_MODEL).read_bytes())
+    ordered = [*model.pieces[:4], *reversed(model.pieces[4:])]
+    del model.pieces[:]
+    model.pieces.extend(ordered)
+    tokenizer = Tokenizer((tmp_path / SOURCE_MODEL).read_bytes(), model.SerializeToString())
+    lines = ["der é ran", "\U0001f600 北京"]
+    assert tokenizer.decode_target(tokenizer.encode_target(lines)) == lines

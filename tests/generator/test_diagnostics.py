@@ -50,6 +50,18 @@ def test_the_gradient_norm_is_that_of_the_step(build: Build) -> None:
     assert found == pytest.approx(expected, rel=1e-3)
 
 
+def test_there_is_no_gradient_where_all_updates_were_skipped(build: Build) -> None:
+    generator = build("tiny")
+    optimizer = adam(generator)
+    for parameter in generator.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.tensor(0.0),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    assert class_figures(generator, optimizer)[VALUE]["gradient_norm"] == 0
+
+
 def test_mixes_and_shares(build: Build) -> None:
     generator = build("small", layers="first")
     mixes = layer_mixes(generator)

@@ -306,6 +306,21 @@ def changed(job: TrainingJob, role: str) -> TrainingJob:
     return job
 
 
+def test_what_has_no_effect_is_not_in_the_fingerprint(job: Job) -> None:
+    one = job("one", "generator")
+    assert one.generator is not None
+    quiet = one.config.model_copy(update={"log_every": 7, "max_skipped": 50})
+    told = one.generator.model_copy(update={"training": quiet})
+    assert replace(one, config=quiet, generator=told).fingerprint() == one.fingerprint()
+    faster = one.config.model_copy(update={"learning_rate": 0.5})
+    assert replace(one, config=faster).fingerprint() != one.fingerprint()
+    student = job("two")
+    stacked = student.grouping.model_copy(update={"sharing": "stack"})
+    assert replace(student, grouping=stacked).fingerprint() == student.fingerprint()
+    seen = replace(student, objective=ObjectiveConfig(hidden_states=1.0))
+    assert replace(seen, grouping=stacked).fingerprint() != seen.fingerprint()
+
+
 def test_what_a_manifest_tells_is_not_read(job: Job, held_out: HeldOut, tmp_path: Path) -> None:
     one = with_data(job("one"), held_out, tmp_path / "data")
     read = one.fingerprint()

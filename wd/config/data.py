@@ -83,6 +83,18 @@ class CorpusConfig(Config):
         folders = ["test", *(f"test-{name}" for name in list(self.test)[1:])]
         return dict(zip(folders, self.test.values(), strict=False))
 
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        held_out = {
+            f"{split}_fraction": getattr(self, f"{split}_fraction")
+            for split in ("valid", "test")
+            if not getattr(self, split)
+        }
+        if sum(held_out.values()) >= 1:
+            listed = " and ".join(f"{key} {value:g}" for key, value in held_out.items())
+            raise ValueError(f"{listed} hold out everything: nothing is left to train on")
+        return self
+
     @field_validator("test")
     @classmethod
     def _named_sets_have_files(cls, test: object) -> object:

@@ -41,15 +41,15 @@ class TrainingConfig(Config):
     """The published weights are the mean of this many last checkpoints, or the last one's where
     those validate better."""
     average_best: Count = 0
-    """Also try the mean of this many best checkpoints; 0: the best one."""
+    """Also try the mean of this many best checkpoints; 0 or 1: the best one."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and publish, in the place of the weights, their exponential moving average with this
     decay per update."""
     best_metric: Literal["loss", "bleu", "chrf"] = "loss"
     """Of the validations: what makes a checkpoint or an average the best."""
     early_stopping: PositiveInt | None = None
-    """Stop after this many validations in a row without a better one; the best one's weights are
-    then published, unless an average is better still."""
+    """Stop after this many validations in a row without a better one. What is published is chosen
+    as ever, with `average_last` and `average_best`."""
     max_skipped: PositiveInt = 10
     """An update whose gradient is not finite is skipped; so many in a row stop the run."""
     compile: bool = False

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from wd.data.distributions import Words, WordsReader
+from wd.data.parts import open_part, whole_part
 from wd.data.schema import BOS, PAD, part_files
-from wd.errors import ArtifactError, DataError
+from wd.errors import DataError
 
 _WINDOW = 16
 """Row groups that are shuffled together; bounds memory on corpora of any size."""
@@ -81,8 +82,9 @@ class ShardReader:
         groups: list[tuple[int, int, int]] = []
         counts: list[np.ndarray] = []
         for part, path in enumerate(self._parts):
-            file = _open(path)
-            counts.append(file.read(["tokens"])["tokens"].to_numpy())
+            file = open_part(path)
+            with whole_part(path):
+                counts.append(file.read(["tokens"])["tokens"].to_numpy())
             rows = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
             groups += [(part, group, count) for group, count in enumerate(rows)]
         self._groups = groups
@@ -139,14 +141,14 @@ class ShardReader:
 
     def _load_group(self, group: int) -> pa.Table:
         part, row_group, _ = self._groups[group]
-        return _open(self._parts[part]).read_row_group(row_group)
+        return _group(open_part(self._parts[part]), row_group, self._parts[part])
 
 
 def batches_of(part: Path) -> Iterator[Batch]:
     """Yield a part's batches in order, on the CPU; raises ArtifactError if it cannot be read."""
-    file = _open(part)
+    file = open_part(part)
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group)
+        table = _group(file, group, part)
         yield from (_batch(table, row) for row in range(len(table)))
 
 
@@ -158,11 +160,9 @@ def _batch(table: pa.Table, row: int) -> Batch:
     return Batch(source_BS, torch.cat([begin, target_BT[:, :-1]], 1), target_BT)
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ArtifactError(f"{path}: not a whole Parquet file: {error}") from None
+def _group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
+    with whole_part(path):
+        return file.read_row_group(group)
 
 
 def _padded(sentences: pa.ListArray) -> Tensor:

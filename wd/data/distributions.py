@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from wd.data.parts import open_part, whole_part
 from wd.errors import ArtifactError
 
 _MOST_IN_16_BITS = 2**16
@@ -89,7 +90,8 @@ class WordsReader:
 
     def check(self, part: int, tokens: np.ndarray) -> None:
         """Raise ArtifactError unless a part's rows are those of batches with so many pieces."""
-        found = self._open(part).read(["tokens"])["tokens"].to_numpy()
+        with whole_part(self._parts[part]):
+            found = self._open(part).read(["tokens"])["tokens"].to_numpy()
         if not np.array_equal(found, tokens):
             raise ArtifactError(
                 f"{self._parts[part]}: its {len(found)} rows are not those of the {len(tokens)} "
@@ -98,20 +100,15 @@ class WordsReader:
 
     def read(self, part: int, row: int, inside_BT: Tensor) -> Words:
         """Return the words of a row of a part, of which `inside_BT` tells where pieces are."""
-        table = self._open(part).read_row_group(row, ["pieces", "logs"])
+        with whole_part(self._parts[part]):
+            table = self._open(part).read_row_group(row, ["pieces", "logs"])
         pieces, logs = (table[name].chunk(0).flatten().to_numpy() for name in ("pieces", "logs"))
         found = torch.from_numpy(pieces.astype(np.int64)), torch.from_numpy(logs.astype(np.float32))
         count = int(inside_BT.sum())
         return Words(*(_placed(each.view(count, -1), inside_BT) for each in found))
 
     def _opened(self, part: int) -> pq.ParquetFile:
-        path = self._parts[part]
-        try:
-            return pq.ParquetFile(path)
-        except FileNotFoundError:
-            raise ArtifactError(f"{path}: no stored distributions for this part") from None
-        except (OSError, pa.ArrowInvalid) as error:
-            raise ArtifactError(f"{path}: not a whole Parquet file: {error}") from None
+        return open_part(self._parts[part])
 
 
 def _placed(numbers_NK: Tensor, inside_BT: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from wd.config import FilterConfig
 from wd.data.filters import cleaned, why_removed, why_removed_alone
+from wd.data.parts import read_part
 from wd.data.schema import CORPUS
 from wd.data.split import Partition, pair_id, part_label, source_key
 from wd.places import Place
@@ -42,7 +43,7 @@ class Scatter:
         removed: Counter[str] = Counter()
         held_out = set(np.load(Path(self.held_out)).tolist())
         groups: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        raw = pq.read_table(part_in)
+        raw = read_part(part_in)
         for pair in zip(*(raw[name].to_pylist() for name in raw.column_names), strict=True):
             source, target, origin = cleaned(pair[0]), cleaned(pair[1]), pair[2]
             reason = why_removed(source, target, self.filters)
@@ -73,7 +74,7 @@ class ScatterTexts:
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
         """Return how many lines each filter removed, `in_corpus` those of the training pairs."""
         removed: Counter[str] = Counter()
-        raw, rows = pq.read_table(part_in, columns=["source", "origin"]), []
+        raw, rows = read_part(part_in, ["source", "origin"]), []
         for text, origin in zip(*(column.to_pylist() for column in raw.columns), strict=True):
             source = cleaned(text)
             if (reason := why_removed_alone(source, self.filters)) is not None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from wd.data.parts import read_part
 from wd.places import Place
 
 
@@ -54,7 +53,7 @@ def lowest_score(parts: Sequence[Place], trim: float) -> float | None:
         return None
     found = []
     for part in parts:
-        table = pq.read_table(Path(part), columns=["score", "kept"])
+        table = read_part(part, ["score", "kept"])
         found.append(table["score"].filter(pc.fill_null(table["kept"], False)).to_numpy())
     scores = np.concatenate([*found, np.zeros(0, np.float32)])
     if not len(scores):

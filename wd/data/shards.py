@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wd.config import ShardsConfig
+from wd.data.parts import read_part
 from wd.data.schema import EOS, SHARD, UNK
 from wd.data.selection import Selection
 from wd.data.tokenizer import Tokenizer
@@ -75,7 +76,7 @@ def pack_pseudo(
 
 
 def _columns(part: Path, *columns: str) -> list[list[Any]]:
-    table = pq.read_table(part, columns=list(columns))
+    table = read_part(part, columns)
     return [table[name].to_pylist() for name in columns]
 
 

@@ -74,13 +74,13 @@ class Tokenizer:
         """Take out byte pieces that do not make up UTF-8 text."""
         if self._target_bytes.keys().isdisjoint(ids):
             return ids
-        first = self._target.model.piece_to_id(BYTE_PIECES[0])
+        ids_of = {byte: piece for piece, byte in self._target_bytes.items()}
         kept: list[int] = []
         for is_byte, run in groupby(ids, self._target_bytes.__contains__):
             if is_byte:
                 text = bytes(self._target_bytes[piece] for piece in run).decode(errors="ignore")
                 spelt = "".join(one for one in text if one.isspace() or not _is_control(one))
-                kept.extend(first + byte for byte in spelt.encode())
+                kept.extend(ids_of[byte] for byte in spelt.encode())
             else:
                 kept.extend(run)
         return kept

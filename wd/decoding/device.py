@@ -57,10 +57,10 @@ def trouble() -> str | None:
 
     The driver counts GPUs without CUDA's libraries, so only a translation shows that all is there.
     """
-    _preload_cublas()
     try:
+        _preload_cublas()
         _translate_a_line()
-    except (RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0]
         if "libcublas" in why:
             return f"CTranslate2 finds no cuBLAS 12 ({why}); {_INSTALL}"

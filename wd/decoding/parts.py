@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wd.config import PseudoConfig
+from wd.data.parts import read_part
 from wd.data.schema import PSEUDO
 from wd.decoding.ensemble import Ensemble
 from wd.decoding.faults import FAULTS, Fault, count_cut, fault
@@ -42,7 +43,7 @@ class PartTranslator:
 
     def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
         """Write each row's translation; return counts and sums over the part, and examples."""
-        rows = pq.read_table(part_in, columns=["id", "source", "target"])
+        rows = read_part(part_in, ["id", "source", "target"])
         started = perf_counter()
         sources = rows["source"].to_pylist()
         found = self._translator.n_best(sources, self._config, self._config.n_best)
@@ -93,7 +94,7 @@ def _examples(
 
 def check_rows(part: Path, made: Path) -> None:
     """Raise ArtifactError unless `made` has the rows of the corpus part, in its order."""
-    expected, found = (pq.read_table(path, columns=["id"])["id"] for path in (part, made))
+    expected, found = (read_part(path, ["id"])["id"] for path in (part, made))
     if not expected.equals(found):
         raise ArtifactError(
             f"{made}: its {len(found)} rows are not the {len(expected)} rows of {part}; "

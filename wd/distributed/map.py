@@ -37,7 +37,8 @@ def map_parts(
     With `actor_args`, `worker` is a class: every actor builds it once as `worker(*actor_args)`
     and calls that (with its share of a GPU, if GPUs are used). Only `worker` opens the parts, so a
     part may also be a mere name for some work. With `config.workers` 0 there is no Ray: the parts
-    are made here, to the same bytes.
+    are made here, to the same bytes (but scores of translations, of which batches depend on the
+    threads, may differ in their last bits).
 
     A part appears in `out` when it is complete, its statistics in a hidden file beside it;
     parts that are there already are not made again, so a killed job goes on where it was.

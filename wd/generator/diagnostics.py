@@ -70,6 +70,6 @@ def _gradient_norm(part: Gated | Elementwise, optimizer: torch.optim.Optimizer) 
     total = 0.0
     for parameter in part.parameters():
         state = optimizer.state.get(parameter)
-        if state:
+        if state and state["step"] > 0:  # none, if all updates were skipped
             total += float(state["exp_avg_sq"].sum()) / (1 - beta ** float(state["step"]))
     return total**0.5

@@ -65,7 +65,9 @@ class TrainingJob:
         Files count by their bytes, wherever they lie. A job with another hash has other results.
         """
         config = self.config.without(*WITHOUT_EFFECT)
-        configs = [config, self.model, self.objective, self.grouping, self.generator]
+        grouping = self.grouping if self.objective.hidden_states else None
+        generator = self.generator and self.generator.without("training")
+        configs = [config, self.model, self.objective, grouping, generator]
         files = {
             "start": digests_of(self.start) if self.start else [],
             "teacher": digests_of(self.teacher / WEIGHTS) if self.teacher else [],
@@ -77,7 +79,9 @@ class TrainingJob:
         if self.words:
             files["words"] = [digest for one in self.words for digest in digests_of(one, PARTS)]
         facts = {
-            "configs": [each and each.model_dump(mode="json") for each in configs],
+            "configs": [
+                each and each.model_dump(mode="json", exclude_defaults=True) for each in configs
+            ],
             "files": files,
             "language": self.held_out.language,
         }

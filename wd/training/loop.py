@@ -41,8 +41,8 @@ class Hooks:
     validate: Callable[[int], dict[str, Any]]
     """Is called after `update` steps; returns the history's entry on rank 0, else nothing."""
     progress: Callable[[dict[str, float]], None]
-    """Is called every `log_every` updates, with update, loss, learning_rate, gradient_norm,
-    skipped, tokens_per_second and seconds_left."""
+    """Is called every `log_every` updates and before each validation, with update, loss,
+    learning_rate, gradient_norm, skipped, tokens_per_second and seconds_left."""
     compiled: Callable[[float], None]
     """Is called after this attempt's first update, if that compiled, with its seconds."""
     resumed: Callable[[int], None]
