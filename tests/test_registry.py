@@ -4,6 +4,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -101,6 +102,41 @@ def test_the_same_artifact_is_registered_once(versions: list[Version]) -> None:
     assert [version.version for version in versions] == [1, 2, 1]
     assert versions[0].tags["wd.artifact"] == "student/a"
     assert versions[0].tags["wd.bleu"] == "12.5"
+
+
+def test_what_a_killed_registration_left_undone_is_done(
+    root: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(f"sqlite:///{root / 'mlflow.db'}")
+    recipe = Recipe(name="fish", source_language="en", target_language="de")
+
+    def die(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with open_tracker(recipe, root) as run:
+        register = partial(
+            registry.register,
+            "fish",
+            model,
+            artifact="student/fish",
+            run_id=run.run_id,
+            decoding=DECODING,
+            evidence=EVIDENCE,
+            tags={},
+            lineage={},
+        )
+        monkeypatch.setattr(registry, "_describe", die)
+        with pytest.raises(KeyboardInterrupt):
+            register()
+        monkeypatch.undo()
+        client = mlflow.MlflowClient(registry.uri)
+        assert not client.get_model_version("fish", "1").description
+        assert register().version == 1
+        version = client.get_model_version("fish", "1")
+        assert "# fish, version 1" in version.description
+        logged = client.get_logged_model(version.source.removeprefix("models:/"))
+        assert "version/bleu" in {metric.key for metric in logged.metrics}
+        assert register().version == 1
 
 
 NAMES = ("北京", "a b", "l'europe", "a%20b", "a;b&c=d", "#1", "' or 1=1 --", "12", "LATEST")

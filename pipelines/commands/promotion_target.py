@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from pipelines.commands.recipe_arguments import read_recipe
 from pipelines.stages.hops import open_run
@@ -31,7 +30,7 @@ def recipe_of(target: str, overrides: Iterable[str], root: str, to: str | None) 
 def is_recorded(target: str, root: str) -> bool:
     """Say whether a target is a run or an artifact, whose recipe is in a registry, or a recipe."""
     name = _name(target, root)
-    return bool(_RUN.fullmatch(target) or (_STUDENT.fullmatch(name) and not Path(name).suffix))
+    return bool(_RUN.fullmatch(target) or _STUDENT.fullmatch(name))
 
 
 def _name(target: str, root: str) -> str:

@@ -15,7 +15,7 @@ from wd.registry.gate import Check, InUse, Verdict, comparison, floors
 from wd.registry.lookup import Version, registered_settings
 from wd.registry.packaging import ENGINE, portable_settings, saved_model
 from wd.registry.smoke import smoke
-from wd.registry.versions import ARTIFACT_TAG, Registry
+from wd.registry.versions import Registry, marks_of
 
 IN_USE = "it is the one in use"
 
@@ -111,7 +111,8 @@ def _compared(
         yield Check("no worse than the one in use", True, f"no version is {config.alias} yet")
         return
     holder = models.version(candidate.name, str(standing.current))
-    same = holder.tags.get(ARTIFACT_TAG) == candidate.artifact
+    marks = marks_of(candidate.artifact, candidate.evidence)
+    same = marks.items() <= holder.tags.items()
     if same if version is None else version.version == holder.version:
         yield Check("no worse than the one in use", True, IN_USE)
         return

@@ -91,13 +91,15 @@ class Lookup:
         return found
 
     def evidence(self, version: Version) -> Evidence | None:
-        """Return a version's evaluation; None if it was registered without."""
-        try:
-            with tempfile.TemporaryDirectory(prefix="wd-registry-") as folder:
-                place = f"{version.uri}/artifacts/{EVALUATION}"
-                return read_evidence(self._download(place, folder))
-        except RegistryError:
+        """Return a version's evaluation, None if it was registered without.
+
+        Raises RegistryError if it cannot be fetched.
+        """
+        files = f"{version.uri}/artifacts"
+        if f"artifacts/{EVALUATION}" not in self._listed(files):
             return None
+        with tempfile.TemporaryDirectory(prefix="wd-registry-") as folder:
+            return read_evidence(self._download(f"{files}/{EVALUATION}", folder))
 
     def artifacts(self) -> set[str]:
         """Return the names of all artifacts that versions are, or were made from."""
@@ -121,6 +123,17 @@ class Lookup:
         name, mark, rest = _asked(uri)
         version = self.at(name, rest) if mark == "@" else self.version(name, rest)
         return _model_directory(self._download(version.uri), uri)
+
+    def _listed(self, uri: str) -> list[str]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with default_uri(self.uri):
+                import mlflow
+
+                return [info.path for info in mlflow.artifacts.list_artifacts(artifact_uri=uri)]
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"{uri}: cannot be read: {error}") from None
 
     def _download(self, uri: str, folder: str | None = None) -> Path:
         from mlflow.exceptions import MlflowException

@@ -27,8 +27,8 @@ _REQUIREMENTS = ("mlflow", "ctranslate2", "sentencepiece")
 
 def log_model(
     uri: str, folder: Path, run_id: str, decoding: DecodingConfig, evidence: Evidence
-) -> tuple[str, str]:
-    """Store a student with a run; return the logged model's address and its id."""
+) -> str:
+    """Store a student with a run; return the logged model's address."""
     import mlflow
 
     with (
@@ -36,8 +36,7 @@ def log_model(
         _packed(folder, decoding, evidence) as arguments,
         mlflow.start_run(run_id=run_id, nested=True),
     ):
-        model = mlflow.pyfunc.log_model(name="student", **arguments)
-    return str(model.model_uri), str(model.model_id)
+        return str(mlflow.pyfunc.log_model(name="student", **arguments).model_uri)
 
 
 @contextmanager

@@ -19,10 +19,21 @@ from wd.registry.packaging import PACKAGING, default_uri, log_model, portable_se
 from wd.tracking import explained
 
 ARTIFACT_TAG, LANGUAGES_TAG, PACKAGING_TAG = "wd.artifact", "wd.languages", "wd.packaging"
+_WHOLE_TAG = "wd.whole"
+"""Of a version that has its page and its metrics."""
 VERDICT = "gate.txt"
 _MAX_TAG_LENGTH = 5000
 _METRICS = ("bleu", "chrf", "sentences_per_second", "milliseconds", "speed_up", "megabytes")
 """Of an evidence: they are metrics of the version, too."""
+
+
+def marks_of(artifact: str, evidence: Evidence) -> dict[str, str]:
+    """Return the tags by which a version is known again."""
+    return {
+        ARTIFACT_TAG: artifact,
+        "wd.evaluation": evidence.evaluation,
+        PACKAGING_TAG: PACKAGING,
+    }
 
 
 class Registry(Lookup):
@@ -52,31 +63,32 @@ class Registry(Lookup):
     ) -> Version:
         """Log a model directory in a run and make it a version; the same artifact only once.
 
-        An artifact that was evaluated otherwise is another version. Raises RegistryError, also for
-        a model of another language pair.
+        An artifact that was evaluated otherwise is another version. What a killed call left undone
+        is done. Raises RegistryError, also for a model of another language pair.
         """
         from mlflow.exceptions import MlflowException
 
         self.check_languages(name, evidence.languages)
-        marks = {
-            ARTIFACT_TAG: artifact,
-            "wd.evaluation": evidence.evaluation,
-            PACKAGING_TAG: PACKAGING,
-        }
+        marks = marks_of(artifact, evidence)
         try:
-            known = self._versions(name, marks)
-            if known:
-                return known[-1]
-            uri, model_id = log_model(self.uri, folder, run_id, decoding, evidence)
-            texts = {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
-            texts[LANGUAGES_TAG] = evidence.languages
-            version = self._add_version(name, uri, {**texts, **marks})
-            self._client.set_registered_model_tag(name, LANGUAGES_TAG, evidence.languages)
-            packed = self.evidence(version) or evidence
-            self._describe(version, packed, decoding, lineage)
-            for key in _METRICS:
-                value = float(getattr(packed, key))
-                self._client.log_metric(run_id, f"version/{key}", value, model_id=model_id)
+            if known := self._versions(name, marks):
+                version = known[-1]
+            else:
+                uri = log_model(self.uri, folder, run_id, decoding, evidence)
+                texts = {key: str(value)[:_MAX_TAG_LENGTH] for key, value in tags.items()}
+                texts[LANGUAGES_TAG] = evidence.languages
+                version = self._add_version(name, uri, {**texts, **marks})
+            if _WHOLE_TAG not in version.tags:
+                self._client.set_registered_model_tag(name, LANGUAGES_TAG, evidence.languages)
+                packed = self.evidence(version) or evidence
+                self._describe(version, packed, decoding, lineage)
+                for key in _METRICS:
+                    value = float(getattr(packed, key))
+                    self._client.log_metric(
+                        run_id, f"version/{key}", value, model_id=version.model_id
+                    )
+                number = str(version.version)
+                self._client.set_model_version_tag(name, number, _WHOLE_TAG, "yes")
         except MlflowException as error:
             raise RegistryError(
                 f"{name} cannot be registered at {self.uri}: {explained(error)}"

@@ -55,7 +55,7 @@ def test_another_registry_is_another_address(recipe: Recipe, ids: tuple[str, str
 
 def test_what_nothing_is_known_of_is_told(recipe: Recipe, ids: tuple[str, str]) -> None:
     with pytest.raises(TrackingError, match="say the recipe"):
-        recipe_of("student/other-tiny-wd-0123456789ab", (), recipe.root, None)
+        recipe_of("student/other.v2-tiny-wd-0123456789ab", (), recipe.root, None)
     with pytest.raises(TrackingError, match="not found"):
         recipe_of("0" * 32, (), recipe.root, None)
     with pytest.raises(ConfigError, match="unknown recipe"):
