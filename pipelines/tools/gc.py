@@ -151,14 +151,18 @@ def _registered(store: Store, made: Iterable[Artifact], registry: str | None) ->
         for artifact in made
         if artifact.name.startswith("registry/")
     }
-    file = Path(own.removeprefix("sqlite:///"))
-    absent = own.startswith("sqlite:///") and not file.is_file()
-    if absent and (None in told or not store.is_local):
-        raise ArtifactError(
-            f"{file} is not on this machine, so it cannot be asked what is registered: give "
-            "--registry URI, or --registry none if nothing is"
-        )
-    addresses = {uri for uri in told if uri} | (set() if absent else {own})
+    below = f"sqlite:///{store.folder / 'mlflow.db'}"
+    addresses = {below if uri is None else uri for uri in told} | {own}
+    for uri in sorted(addresses & {own, below}):
+        file = Path(uri.removeprefix("sqlite:///"))
+        if not uri.startswith("sqlite:///") or file.is_file():
+            continue
+        if None in told or not store.is_local:
+            raise ArtifactError(
+                f"{file} is not on this machine, so it cannot be asked what is registered: give "
+                "--registry URI, or --registry none if nothing is"
+            )
+        addresses.remove(uri)  # nothing was ever registered there
     return {name for uri in sorted(addresses) for name in registered_artifacts(uri)}
 
 

@@ -102,6 +102,26 @@ def test_what_is_registered_is_kept_with_its_lineage(
         assert not {student.name, teacher.name, corpus.name} & found
 
 
+def test_the_roots_own_registry_is_asked_beside_the_environments(
+    make: Callable[..., Artifact], root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wd.tracking import connect
+
+    student = make("student", 60, {})
+    make("registry", 60, {"uri": None}, student)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/team.db")
+    connect(f"sqlite:///{tmp_path}/team.db")
+    done = gc(root, "--delete")
+    assert done.exit_code == 2
+    assert "mlflow.db is not on this machine" in done.output
+    if Store(root).is_local:
+        client = connect(f"sqlite:///{root}/mlflow.db")
+        client.create_registered_model("quick")
+        tags = {"wd.artifact": student.name}
+        client.create_model_version("quick", f"file://{tmp_path}/model", tags=tags)
+        assert student.name not in listed(root)
+
+
 def test_a_registry_that_does_not_answer_ends_it(root: str, make: Callable[..., Artifact]) -> None:
     make("student", 60, {})
     make("registry", 50, {"uri": "http://127.0.0.1:1"})
