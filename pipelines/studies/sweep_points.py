@@ -59,6 +59,7 @@ class Points:
                 break
             refused = self.candidate(values).refused
             if not refused or refused.startswith(_SAME):
+                self._same.clear()  # whoever comes after is no double of what was only looked at
                 return
         raise ConfigError(f"no student of the space can be tried: {self.told()}")
 

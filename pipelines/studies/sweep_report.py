@@ -46,11 +46,13 @@ def make_report(
     systems = _systems(run, request, trials)
 
     def build(work: Work) -> Metrics:
+        from wd.evaluation.sweep.figures import winner
         from wd.evaluation.sweep.report import write_sweep
 
         scores = _scores(run, systems)
         write_sweep(_sweep(run.recipe, request, speeds, trials, scores), work.out)
-        return {"trials": len(trials), "best": _brief(trials[0])}
+        best = winner(trials)
+        return {"trials": len(trials), "best": None if best is None else _brief(best)}
 
     told = json.dumps([one.model_dump(mode="json") for one in trials], sort_keys=True)
     made = run.stage(
@@ -114,9 +116,12 @@ def _command(request: Request, point: Mapping[str, Any]) -> str:
 def _systems(run: Run, request: Request, trials: "Sequence[SweepTrial]") -> dict[str, Artifact]:
     """Return who is scored: the teacher, the first trial, and the recipe as it is if it finished.
 
-    The last one is whom the others are compared with.
+    The last one is whom the others are compared with. The first trial is the winner, if there is
+    one.
     """
-    chosen = {"winner": trials[0]}
+    from wd.evaluation.sweep.figures import winner
+
+    chosen = {"winner" if winner(trials) else "best over limits": trials[0]}
     plain = [one for one in trials[1:] if one.status == "finished" and not one.overrides]
     if plain:
         chosen["recipe"] = plain[0]
@@ -222,15 +227,10 @@ def _brief(trial: "SweepTrial") -> dict[str, Any]:
 
 
 def _track(tracker: Tracker, sweep: "Sweep") -> None:
-    first = sweep.trials[0]
-    tracker.log_metrics({f"best_{name}": value for name, value in first.metrics.items()})
+    tags = {"wd.command": sweep.origin.command, "wd.commit": sweep.origin.commit}
+    if best := sweep.best:
+        tracker.log_metrics({f"best_{name}": value for name, value in best.metrics.items()})
+        tags |= {"wd.best_trial": best.key, "wd.best_command": best.command}
     for score in sweep.scores:
         tracker.log_metrics({"test": {score.name: {"bleu": score.bleu, "chrf": score.chrf}}})
-    tracker.set_tags(
-        {
-            "wd.best_trial": first.key,
-            "wd.best_command": first.command,
-            "wd.command": sweep.origin.command,
-            "wd.commit": sweep.origin.commit,
-        }
-    )
+    tracker.set_tags(tags)

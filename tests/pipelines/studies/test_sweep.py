@@ -18,13 +18,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pipelines.commands import cli
-from pipelines.studies.sweep import sweep
+from pipelines.context import Run
+from pipelines.studies.sweep import _planned, sweep
 from pipelines.studies.sweep_board import Board, line, live_table
 from pipelines.studies.sweep_request import Request
+from pipelines.studies.sweep_speeds import ShapeSpeeds
 from pipelines.studies.sweep_trial import with_updates
 from tests.mlflow_server import free_port, mlflow_server
 from tests.waiting import wait_until
-from wd.config import Recipe, SearchConfig, overridden
+from wd.config import Recipe, SearchConfig, load_recipe, overridden
 from wd.config.training import FineTuningConfig
 from wd.distributed.points import Candidate
 from wd.distributed.records import TrialEnd
@@ -78,6 +80,22 @@ def test_what_cannot_be_searched_is_refused_before_any_work(
     with pytest.raises(ConfigError, match=message):
         sweep(recipe, Request(spaces))
     assert not root.exists()
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("algorithm", ["tpe", "grid"])
+def test_the_recipe_is_tried_whatever_is_drawn(
+    tmp_path: Path, write_recipe: Callable[..., Path], algorithm: str
+) -> None:
+    space = tmp_path / "rates.yaml"
+    recipe = load_recipe(write_recipe(tmp_path, students=STUDENTS))
+    rate = recipe.fine_tuning.learning_rate
+    space.write_text(f"fine_tuning.learning_rate: [{rate}, {2 * rate}]\n")
+    recipe = overridden(recipe, {"search.objectives": ["bleu"], "search.algorithm": algorithm})
+    for seed in range(1, 9):
+        run = Run(recipe, dry=True)
+        _, plan = _planned(run, Request([str(space)], seed=seed), ShapeSpeeds(run))
+        assert [one.refused for one in plan.given] == ["", ""], seed
 
 
 def test_a_server_that_is_away_is_told_before_shapes_are_timed(tmp_path: Path) -> None:

@@ -67,9 +67,14 @@ class Sweep(Config):
 
     @property
     def best(self) -> SweepTrial | None:
-        """The winner: the first one, if it finished and meets all limits."""
-        first = self.trials[0]
-        return first if first.status == "finished" and first.within_limits else None
+        """The winner, if there is one."""
+        return winner(self.trials)
+
+
+def winner(trials: Sequence[SweepTrial]) -> SweepTrial | None:
+    """Return the first of ranked trials, if it finished and meets all limits."""
+    first = trials[0]
+    return first if first.status == "finished" and first.within_limits else None
 
 
 def front(rows: Sequence[Mapping[str, float]], objectives: Sequence[str]) -> list[bool]:
