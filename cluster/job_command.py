@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from cluster.runtime_env import TOLD_TO_ALL
 from pipelines.commands.cli import app
 from pipelines.commands.promotion_target import is_recorded
 from pipelines.commands.recipe_arguments import read_recipe, shipped_recipes
+from pipelines.commands.root_commands import root_of
+from wd.config import CorpusConfig
 from wd.errors import UserError, without_credentials
 
 _YAML = (".yaml", ".yml")
+_FOLDERS = {"model", "models", "path", "source", "recipe"}
+"""Arguments that may be a folder, or else a name or an address."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,14 @@ def job_command(arguments: Sequence[str]) -> JobCommand:
     places = _places(given, typed)
     files = _files(typed)
     _refuse_credentials([*arguments, *places])
-    paths = [value for value in given.values() if isinstance(value, Path)]
-    if _is_relative(given.get("root", "/")):
-        paths.append(Path(given["root"]))
+    paths = _paths(given)
 
     def said(value: str) -> str:
+        if value == given.get("place"):
+            return _absolute(root_of(value))
         if value in files:
             return f"./{files[value].name}"
-        return str(Path(value).absolute()) if value and Path(value) in paths else value
+        return _absolute(value) if value and Path(value) in paths else value
 
     rest = [option + said(value) for option, value in map(_parts, arguments[1:])]
     return JobCommand((command, *rest, *places), tuple(files.values()))
@@ -77,26 +82,56 @@ def _read(arguments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
+def _paths(given: Mapping[str, Any]) -> list[Path]:
+    """Return the arguments that are paths here, and not only by how they look."""
+    paths = [value for value in given.values() if isinstance(value, Path)]
+    if _is_relative(given.get("root", "/")):
+        paths.append(Path(given["root"]))
+    for name in _FOLDERS & given.keys():
+        values = given[name] if isinstance(given[name], list) else [given[name]]
+        paths += [Path(value) for value in values if isinstance(value, str) and _is_here(value)]
+    return paths
+
+
+def _is_here(place: str) -> bool:
+    return _is_relative(place) and place not in shipped_recipes() and Path(place).is_dir()
+
+
 def _places(given: Mapping[str, Any], typed: Sequence[str]) -> list[str]:
     """Return what tells the job which places the recipe, and a default, mean here."""
     places, root = [], given.get("root", "/")
+    if "place" in given and given["place"] not in typed:
+        places.append(_absolute(root_of(given["place"])))
     if _is_relative(root) and root not in typed:
-        places.append(f"--root={Path(root).absolute()}")
+        places.append(f"--root={_absolute(root)}")
     recipe = given.get("recipe")
     if recipe is None or is_recorded(recipe, root):
         return places
     settings = read_recipe(recipe, given["overrides"] or ())
     _refuse_credentials([settings.root, settings.tracking.uri or ""])
-    for key, place in {"root": settings.root, "corpus.dir": settings.corpus.dir}.items():
+    text = "." if _lies_here(settings.corpus) else settings.corpus.dir
+    for key, place in {"root": settings.root, "corpus.dir": text}.items():
         if place is not None and _is_relative(place):
-            places.append(f"{key}={Path(place).absolute()}")
+            places.append(f"{key}={_absolute(place)}")
     models = settings.local_models()
     return places + [f"{key}={json.dumps(place)}" for key, place in models.items()]
+
+
+def _lies_here(corpus: CorpusConfig) -> bool:
+    """Say whether text that is named without a folder lies in this one."""
+    starts = [name.partition("{lang}")[0] for name in corpus.train]  # packed, or not
+    return corpus.dir is None and any(
+        any(Path().glob(f"{escape(start)}*")) for start in starts if _is_relative(start)
+    )
 
 
 def _is_relative(place: str) -> bool:
     """Say whether a place is a folder below this one; an address is not, nor is `~`."""
     return "://" not in place and not place.startswith("~") and not Path(place).is_absolute()
+
+
+def _absolute(place: str) -> str:
+    return str(Path(place).absolute()) if _is_relative(place) else place
 
 
 def _files(typed: Sequence[str]) -> dict[str, Path]:

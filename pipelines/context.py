@@ -191,8 +191,9 @@ class Run:
         # Decided here: a process that has no GPU from Ray may see one all the same.
         gpu = gpu_on_cluster(self.recipe.ray)
         changes: dict[str, Any] = {"root": self.store.root, "ray.workers": 0, "ray.gpu": gpu}
-        if self.recipe.corpus.dir is not None:
-            changes["corpus.dir"] = str(Path(self.recipe.corpus.dir).expanduser().absolute())
+        corpus = self.recipe.corpus
+        if corpus.dir is not None or not corpus.packages:
+            changes["corpus.dir"] = str(Path(corpus.dir or ".").expanduser().absolute())
         return changes | self.recipe.local_models()
 
     def sibling(self, recipe: Recipe) -> "Run":

@@ -50,6 +50,46 @@ def test_so_do_further_teachers_that_are_folders(here: Path) -> None:
     assert command.arguments == ("run", "wmt14-ende-base", BUCKET, setting, places)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("status", "status {here}/artifacts"),
+        ("status artifacts --watch 5", "status {here}/artifacts --watch 5"),
+        ("status quickstart --json", "status {here}/artifacts --json"),
+        ("status s3://bucket/artifacts", "status s3://bucket/artifacts"),
+        (
+            "export artifacts/student/x-0123456789ab out",
+            "export {here}/artifacts/student/x-0123456789ab {here}/out --root={here}/artifacts",
+        ),
+        (
+            "serve artifacts/student/x-0123456789ab student/y-0123456789ab",
+            "serve {here}/artifacts/student/x-0123456789ab student/y-0123456789ab "
+            "--root={here}/artifacts",
+        ),
+        (
+            "promote artifacts/student/x-0123456789ab",
+            "promote {here}/artifacts/student/x-0123456789ab --root={here}/artifacts",
+        ),
+    ],
+)
+def test_models_and_roots_that_are_folders_here_become_absolute(
+    here: Path, line: str, said: str
+) -> None:
+    (here / "artifacts" / "student" / "x-0123456789ab").mkdir(parents=True)
+    assert list(job_command(line.split()).arguments) == said.format(here=here).split()
+
+
+def test_text_that_lies_here_is_named_with_its_folder(here: Path) -> None:
+    (here / "mine.yaml").write_text(
+        RECIPE.format(root="s3://bucket/artifacts") + "corpus: {train: ['data/t.{lang}']}\n"
+    )
+    assert job_command(["run", "mine.yaml"]).arguments == ("run", "./mine.yaml")
+    (here / "data").mkdir()
+    (here / "data" / "t.en.gz").touch()
+    places = f"corpus.dir={here}"
+    assert job_command(["run", "mine.yaml"]).arguments == ("run", "./mine.yaml", places)
+
+
 def test_a_home_folder_is_the_clusters(here: Path) -> None:
     command = job_command(["run", "wmt14-ende-base", "root=~/artifacts"])
     assert command.arguments == ("run", "wmt14-ende-base", "root=~/artifacts")
