@@ -165,6 +165,7 @@ class Store:
         write_manifest(partial, manifest)
         if self.is_local:
             final = Path(self._base, identity.name)
+            (final / MANIFEST).unlink(missing_ok=True)  # first, so that none is half there
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         else:

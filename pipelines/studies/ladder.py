@@ -18,6 +18,7 @@ from pipelines.studies.ladder_students import Made, check_places, students, trai
 from pipelines.studies.rungs import Place, Rung, check_name, places_of
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
+from wd.errors import ConfigError
 
 if TYPE_CHECKING:
     from wd.evaluation.ladder.figures import Ladder
@@ -39,9 +40,14 @@ def ladder(
     `shapes` are student names of the recipe; none: all. Seeds count from 1. `own`: settings of
     single rungs. `concurrent`: so many students are trained at a time, each in one process;
     default: one after another, each with all the recipe's workers. Raises ConfigError for an
-    unknown shape or rung, and where updates or validation BLEU would not be comparable.
+    unknown shape or rung, for `via`, and where updates or validation BLEU would not be comparable.
     """
     recipe = run.recipe
+    if recipe.via:
+        raise ConfigError(
+            "via: a ladder's students have one teacher, but seeds and rungs would make the student "
+            "on the way anew; leave it out, or make that student first and name it in teacher.from"
+        )
     for shape in shapes:
         check_name("--student", shape, sorted(recipe.students))
     shapes = [shape for shape in recipe.students if shape in (shapes or recipe.students)]

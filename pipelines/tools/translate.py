@@ -120,5 +120,9 @@ def _writer(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
         yield sys.stdout.buffer
         return
+    if path.exists() and not path.is_file():  # a pipe or a device, which is not to be replaced
+        with path.open("wb") as stream:
+            yield stream
+        return
     with whole(path) as partial, partial.open("wb") as stream:
         yield stream

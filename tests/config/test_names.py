@@ -13,12 +13,16 @@ BARE = Recipe(name="bare", source_language="en", target_language="de")
 LONGEST = "北" * 33 + "x"
 
 
-@pytest.mark.parametrize(
-    "name", ["x", "北京", "a b", "l'europe", "a.b", "wmt14-ende-base", LONGEST]
-)
+@pytest.mark.parametrize("name", ["x", "北京", "a b", "l'europe", "wmt14-ende-base", LONGEST])
 def test_a_name_may_be_in_any_script(name: str) -> None:
     tree = {"name": name, "student": name, "students": {name: {}}}
     assert overridden(BARE, tree).name == name
+
+
+def test_a_dot_is_for_recipes_only() -> None:
+    assert overridden(BARE, {"name": "a.b"}).name == "a.b"
+    with pytest.raises(ConfigError, match=r"students\.a\.b: a student's name holds no dot"):
+        overridden(BARE, {"students": {"a.b": {}}, "student": "a.b"})
 
 
 @pytest.mark.parametrize(

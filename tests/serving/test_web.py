@@ -45,6 +45,11 @@ class Gone(Here):
         raise RuntimeError("its process is lost")
 
 
+class Busy(Here):
+    async def describe(self) -> Description:
+        raise BusyError
+
+
 @contextmanager
 def served(models: MutableMapping[str, Here]) -> Iterator[str]:
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -112,11 +117,16 @@ def test_what_cannot_be_answered_is_told(models: dict[str, Here]) -> None:
             (b'{"text": "\\ud83d"}', 400, "half of a surrogate pair"),
             (b"\xff", 400, "the body: "),
             (b"[[[", 400, "the body: "),
+            (b"[" * 3000, 400, "the body: "),
         ):
             told = asked(f"{address}/translate", body)
             assert told[0] == status, (body, told)
             assert message in told[1]["error"]
         assert asked(f"{address}/nothing")[0] == 404
+        models["two words"].__class__ = Busy
+        status, told = asked(f"{address}/models")
+        assert (status, told["error"][:28]) == (503, "two words: 7 requests wait a")
+        assert asked(f"{address}/health")[0] == 200
         models["two words"].__class__ = Gone
         status, told = asked(f"{address}/health")
         assert (status, told) == (503, {"error": "two words does not answer: RuntimeError"})

@@ -112,6 +112,16 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _students_can_be_changed(self) -> Self:
+        for name in self.students:
+            if "." in name:
+                raise ValueError(
+                    f"students.{name}: a student's name holds no dot, since keys such as "
+                    "students.NAME.decoder.layers are parted there"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _hops_are_students(self) -> Self:
         for name in self.via:
             if name not in self.students:

@@ -10,6 +10,7 @@ from time import perf_counter
 from wd.config import Config, EvaluationConfig, Quantization
 from wd.decoding.engine import Translator
 from wd.evaluation.quality import score
+from wd.evaluation.samples import spaced
 from wd.model.sizes import weight_bytes
 from wd.places import Place
 
@@ -60,8 +61,7 @@ def in_use(
     """
     if not config.use_sentences:
         return dict.fromkeys(folders, ())
-    step = max(1, len(sources) // config.use_sentences)
-    lines = sources[::step][: config.use_sentences]
+    lines = [sources[place] for place in spaced(len(sources), config.use_sentences)]
     found: dict[str, list[InUse]] = {name: [] for name in folders}
     for quantization in _HOW[device]:
         load = partial(_loaded, folders, quantization, device)

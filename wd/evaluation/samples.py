@@ -20,12 +20,17 @@ def samples(
     sources: Sequence[str], references: Sequence[str], texts: Mapping[str, Sequence[str]]
 ) -> tuple[Sample, ...]:
     """Return `SAMPLES` lines, or all there are, evenly spaced over the test set."""
-    step = max(1, len(sources) // SAMPLES)
     return tuple(
         Sample(
             source=sources[index],
             reference=references[index],
             hypotheses={name: lines[index] for name, lines in texts.items()},
         )
-        for index in list(range(0, len(sources), step))[:SAMPLES]
+        for index in spaced(len(sources), SAMPLES)
     )
+
+
+def spaced(length: int, most: int) -> list[int]:
+    """Return the places of `most` lines, or of all there are, evenly spaced over so many."""
+    count = min(most, length)
+    return [number * length // count for number in range(count)]

@@ -1,7 +1,6 @@
 """Requests over HTTP, answered by whatever serves the models."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from wd.files import parse_json
 from wd.serving.messages import Answer, BusyError, Limits, Question, Served
 
 _BYTES_A_CHARACTER = 12
@@ -71,7 +71,12 @@ async def _health(request: Request, models: Mapping[str, Served], limits: Limits
 
 
 async def _models(request: Request, models: Mapping[str, Served], limits: Limits) -> Response:
-    described = [(await model.describe()).model_dump() for model in models.values()]
+    described = []
+    for name, model in models.items():
+        try:
+            described.append((await model.describe()).model_dump())
+        except BusyError:
+            raise _busy(name, limits) from None
     return JSONResponse({"models": described, "most_characters": limits.characters})
 
 
@@ -84,12 +89,15 @@ async def _translate(request: Request, models: Mapping[str, Served], limits: Lim
     try:
         translation, cut = await models[name].translate(question.text)
     except BusyError:
-        raise RefusalError(
-            503, f"{name}: {limits.queue} requests wait already; ask again a little later"
-        ) from None
+        raise _busy(name, limits) from None
     milliseconds = 1000 * (perf_counter() - started)
     answer = Answer(model=name, translation=translation, cut=cut, milliseconds=milliseconds)
     return JSONResponse(answer.model_dump())
+
+
+def _busy(name: str, limits: Limits) -> RefusalError:
+    waiting = f"{limits.queue} requests wait already"
+    return RefusalError(503, f"{name}: {waiting}; ask again a little later")
 
 
 async def _asked(request: Request, limits: Limits) -> Question:
@@ -115,6 +123,6 @@ async def _asked(request: Request, limits: Limits) -> Question:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except ValueError:  # no JSON, or not UTF-8
+        return parse_json(body)
+    except ValueError:  # no JSON, not UTF-8, or nested too deeply
         return None

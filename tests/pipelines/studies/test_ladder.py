@@ -51,6 +51,7 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
             ["--set", "small/kd:fine_tuning.updates=9"],
             "--set for small/kd: 17 updates of both phases, but a ladder gives 16 to every student",
         ),
+        (["via=[small]", "student=tiny"], "a ladder's students have one teacher"),
         (["generator.training.early_stopping=3"], "phase 1 has a fixed length in a ladder"),
         (["student=huge"], "huge is not defined"),
         (["generator.grouping.decoder_subsets=[1, 5]"], "decoder_subsets: [1, 5]"),

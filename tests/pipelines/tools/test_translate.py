@@ -212,6 +212,22 @@ def test_text_longer_than_a_chunk_keeps_its_order(
     assert written[0] == written[1]
 
 
+def test_a_pipe_is_written_to_and_not_replaced(
+    model_folder: Path, tmp_path: Path, sentences: list[str]
+) -> None:
+    text, pipe = tmp_path / "in.txt", tmp_path / "pipe"
+    text.write_text(f"{sentences[0]}\n")
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reading:
+        done = CliRunner().invoke(
+            app, ["translate", str(model_folder), "-i", str(text), "-o", str(pipe)]
+        )
+        assert done.exit_code == 0, done.output
+        assert reading.stdout is not None
+        assert len(reading.stdout.read().splitlines()) == 1
+    assert pipe.is_fifo()
+
+
 def test_text_that_is_not_utf8_leaves_no_output(model_folder: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.write_bytes(b"Baum\nB\xe4r\n")
