@@ -34,6 +34,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False))
 
 
+def described(artifact: Any) -> dict[str, Any]:
+    """Return what a command that makes an artifact prints as JSON."""
+    return {"artifact": artifact.name, "path": str(artifact.path), "metrics": artifact.metrics}
+
+
 def examples(*lines: str) -> str:
     """Return the end of a command's help; the form feed mark keeps its line breaks."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -14,6 +14,7 @@ from pipelines.commands.options import (
     LogForm,
     Overrides,
     RecipeArgument,
+    described,
     examples,
     print_json,
 )
@@ -37,7 +38,11 @@ def run(
     overrides: Overrides = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="STAGE", help="Do this stage and all later ones again."),
+        typer.Option(
+            "--from",
+            metavar="STAGE",
+            help="Do this stage and all later ones again; killed, go on --from the one it was at.",
+        ),
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -58,7 +63,7 @@ def run(
         return print_json(pipeline.outlook) if as_json else None
     now = _registered(settings, made)
     if as_json:
-        told = {name: _described(artifact) for name, artifact in made.items()}
+        told = {name: described(artifact) for name, artifact in made.items()}
         if now:
             told["registry"]["metrics"] = now
         return print_json(told)
@@ -173,13 +178,9 @@ def _make(
     if show:
         show(artifact)
     elif as_json:
-        print_json(_described(artifact))
+        print_json(described(artifact))
     else:
         print(artifact.path)
-
-
-def _described(artifact: Any) -> dict[str, Any]:
-    return {"artifact": artifact.name, "path": str(artifact.path), "metrics": artifact.metrics}
 
 
 def _print_evaluation(artifact: Any) -> None:

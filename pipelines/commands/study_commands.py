@@ -11,6 +11,7 @@ from pipelines.commands.options import (
     LogForm,
     Overrides,
     RecipeArgument,
+    described,
     examples,
     print_json,
 )
@@ -88,8 +89,7 @@ def ladder(
     if dry_run:
         return print_json(run.outlook) if as_json else None
     if as_json:
-        description = {"artifact": made.name, "path": str(made.path), "metrics": made.metrics}
-        return print_json(description)
+        return print_json(described(made))
     climbing.show(made)
 
 

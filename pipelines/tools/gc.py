@@ -130,7 +130,8 @@ def _key(name: str) -> str:
 
 def _created(artifact: Artifact) -> float:
     try:
-        return datetime.fromisoformat(artifact.manifest["created"]).timestamp()
+        begun = datetime.fromisoformat(artifact.manifest["created"]).timestamp()
+        return begun + float(artifact.manifest.get("seconds", 0))  # that it took
     except (KeyError, TypeError, ValueError):
         return time.time()  # unknown: as if new
 

@@ -32,7 +32,7 @@ class TrialEnd:
     curve: tuple[tuple[int, float], ...] = field(default=())
     """(update, quality) of every validation."""
     number: int = 0
-    """Its place in the order in which the trials were first started."""
+    """Its place in the order in which the trials were started; of an interrupted one, again."""
 
     @classmethod
     def of(cls, one: Candidate, status: str, **known: Any) -> "TrialEnd":

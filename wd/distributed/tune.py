@@ -77,7 +77,8 @@ def search(
     before = list(records.read())
     ended = {end.key: end for end in before if end.status in ENDED}
     left = plan.config.max_trials - len(ended)
-    watcher = Watcher(plan.config.quality, tracker, records, announce, first=len(before))
+    last = max((end.number for end in before), default=0)
+    watcher = Watcher(plan.config.quality, tracker, records, announce, first=last)
     if left > 0:
         sampler = _sampler(plan, before, left)
         watcher.tries = sampler.names

@@ -1,11 +1,12 @@
 """What a run's code writes to: the `Tracker` protocol, and one that tracks nothing."""
 
-import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from wd.errors import without_credentials
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -23,7 +24,7 @@ class TrackerHandle:
     @property
     def page(self) -> str:
         """The address of the run's page on a server; elsewhere the run's id and its database."""
-        uri = re.sub(r"://[^/@]+@", "://", self.uri)  # without credentials
+        uri = without_credentials(self.uri)
         if uri.startswith(("http://", "https://")):
             return f"{uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
         return f"{self.run_id} in {uri}"
