@@ -125,7 +125,7 @@ def test_what_a_killed_registration_left_undone_is_done(
             tags={},
             lineage={},
         )
-        monkeypatch.setattr(registry, "_describe", die)
+        monkeypatch.setattr(registry, "_complete", die)
         with pytest.raises(KeyboardInterrupt):
             register()
         monkeypatch.undo()

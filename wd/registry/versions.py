@@ -79,33 +79,32 @@ class Registry(Lookup):
                 texts[LANGUAGES_TAG] = evidence.languages
                 version = self._add_version(name, uri, {**texts, **marks})
             if _WHOLE_TAG not in version.tags:
-                self._client.set_registered_model_tag(name, LANGUAGES_TAG, evidence.languages)
-                packed = self.evidence(version) or evidence
-                self._describe(version, packed, decoding, lineage)
-                for key in _METRICS:
-                    value = float(getattr(packed, key))
-                    self._client.log_metric(
-                        run_id, f"version/{key}", value, model_id=version.model_id
-                    )
-                number = str(version.version)
-                self._client.set_model_version_tag(name, number, _WHOLE_TAG, "yes")
+                self._complete(version, run_id, evidence, decoding, lineage)
         except MlflowException as error:
             raise RegistryError(
                 f"{name} cannot be registered at {self.uri}: {explained(error)}"
             ) from None
         return version
 
-    def _describe(
+    def _complete(
         self,
         version: Version,
+        run_id: str,
         evidence: Evidence,
         decoding: DecodingConfig,
         lineage: Mapping[str, str],
     ) -> None:
-        title = f"{version.name}, version {version.version}"
+        """Give a version its page and its metrics, and its model the languages."""
+        name, number = version.name, str(version.version)
+        self._client.set_registered_model_tag(name, LANGUAGES_TAG, evidence.languages)
+        packed = self.evidence(version) or evidence
         settings = DecodingConfig.model_validate(portable_settings(decoding))
-        text = card(title, evidence, settings, lineage, version.uri)
-        self._client.update_model_version(version.name, str(version.version), text)
+        text = card(f"{name}, version {number}", packed, settings, lineage, version.uri)
+        self._client.update_model_version(name, number, text)
+        for key in _METRICS:
+            value = float(getattr(packed, key))
+            self._client.log_metric(run_id, f"version/{key}", value, model_id=version.model_id)
+        self._client.set_model_version_tag(name, number, _WHOLE_TAG, "yes")
 
     def _add_version(self, name: str, uri: str, tags: Mapping[str, str]) -> Version:
         import mlflow
