@@ -93,6 +93,9 @@ def places_of(
         check_name("--set", rung, [one.name for one in rungs])
         for each in shape:
             check_name("--set", each, shapes)
+        fixed = seeded(1) | next(one for one in rungs if one.name == rung).overrides
+        if override.partition("=")[0] in fixed:
+            raise ConfigError(f"--set {text}: the ladder sets that itself, for seeds and rungs")
         if not override.startswith(_OWN):
             raise ConfigError(
                 f"--set {text}: it is RUNG:KEY=VALUE or SHAPE/RUNG:KEY=VALUE with a key of "

@@ -20,6 +20,8 @@ _PROBED, _TIMED = 1000, 25
 """Points that are looked at for one that may be tried; and shapes that are timed for it."""
 _TOLD = 3
 """So many rules are told, those that refuse most first."""
+_ELSEWHERE = {"ray", "root", "tracking", "registry", "search", "students", "student"}
+"""Sections that say nothing of a student, or what its shape says already."""
 _SAME = "being the same student as trial"
 
 
@@ -129,8 +131,8 @@ class Points:
 
     def _refused_as_same(self, changed: Recipe, key: str) -> str:
         """Return why a point is another one's double, if it is."""
-        parts = (changed.student_model, changed.generator, changed.fine_tuning, changed.objective)
-        same = json.dumps([part.model_dump(mode="json") for part in parts])
+        settings = changed.model_dump(mode="json", exclude=_ELSEWHERE)
+        same = json.dumps([changed.student_model.model_dump(mode="json"), settings])
         if self._same.setdefault(same, key) != key:
             return self._refuse(f"{_SAME} {self._same[same]}")
         return ""

@@ -39,7 +39,8 @@ def training_pairs(model: str, folder: Path, root: str) -> Iterator[tuple[str, s
     if said is None:
         corpus = _upstream(model, folder, root, "corpus")
         return _pairs(corpus) if corpus else None
-    return _translated(Artifact(said.root, said.manifest["inputs"]["corpus"]), said)
+    texts = [said.manifest["inputs"].get(role) for role in ("corpus", "monolingual")]
+    return _translated([Artifact(said.root, name) for name in texts if name], said)
 
 
 def _pairs(corpus: Artifact) -> Iterator[tuple[str, str]]:
@@ -47,8 +48,8 @@ def _pairs(corpus: Artifact) -> Iterator[tuple[str, str]]:
         yield from _rows(part, "source", "target")
 
 
-def _translated(corpus: Artifact, said: Artifact) -> Iterator[tuple[str, str]]:
-    for part in corpus.files("train"):
+def _translated(texts: Sequence[Artifact], said: Artifact) -> Iterator[tuple[str, str]]:
+    for part in (part for text in texts for part in text.files("train")):
         hypotheses = _rows(said.place / part.name, "hypothesis", "kept")
         for (source,), (hypothesis, kept) in zip(_rows(part, "source"), hypotheses, strict=True):
             if kept:
@@ -56,9 +57,9 @@ def _translated(corpus: Artifact, said: Artifact) -> Iterator[tuple[str, str]]:
 
 
 def _rows(part: Place, *columns: str) -> Iterator[tuple[Any, ...]]:
-    import pyarrow.parquet as pq
+    from wd.data.parts import read_part
 
-    table = pq.read_table(Path(part), columns=list(columns))
+    table = read_part(part, columns)
     return zip(*(table[column].to_pylist() for column in columns), strict=True)
 
 
@@ -82,7 +83,10 @@ def _stores(model: str, folder: Path, root: str) -> Sequence[Store]:
 
 
 def _nearest(store: Store, inputs: Mapping[str, str], stage: str) -> Artifact | None:
-    """Return the nearest artifact of a stage upstream that is whole."""
+    """Return the nearest artifact of a stage upstream that is whole.
+
+    Text without translations, which is of the corpus' stage too, has no languages: it is not meant.
+    """
     waiting, seen = list(inputs.values()), set[str]()
     while waiting:
         name = waiting.pop(0)
@@ -92,7 +96,8 @@ def _nearest(store: Store, inputs: Mapping[str, str], stage: str) -> Artifact | 
         manifest = store.manifest(name)
         if manifest is None:
             continue
-        if manifest.get("stage") == stage and not store.damage(name, manifest):
+        is_meant = stage != "corpus" or "languages" in manifest["config"]
+        if manifest.get("stage") == stage and is_meant and not store.damage(name, manifest):
             return Artifact(store.root, name, manifest)
         waiting += manifest.get("inputs", {}).values()
     return None

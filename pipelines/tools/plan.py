@@ -34,15 +34,15 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
     for hop in recipe.hops:
         check_generable(hop.taught_by, hop.student_model, recipe.generator.grouping)
     teacher_parameters, student_parameters = count_parameters(teacher), count_parameters(student)
-    training: dict[str, tuple[ModelConfig, TrainingConfig]] = {
-        "teacher": (teacher, recipe.teacher.training),
+    training: dict[str, tuple[ModelConfig, TrainingConfig, ModelConfig | None]] = {
+        "teacher": (teacher, recipe.teacher.training, None),
         **{
-            f"{phase} of {hop.student}": (hop.student_model, config)
+            f"{phase} of {hop.student}": (hop.student_model, config, hop.guide)
             for hop in recipe.hops[:-1]
             for phase, config in _phases(recipe).items()
         },
-        **{phase: (student, config) for phase, config in _phases(recipe).items()},
-        "kd_student": (student, recipe.student_training("kd")),
+        **{phase: (student, config, recipe.guide) for phase, config in _phases(recipe).items()},
+        "kd_student": (student, recipe.student_training("kd"), recipe.guide),
     }
     if recipe.teacher.source:
         del training["teacher"]
@@ -55,8 +55,8 @@ def plan(recipe: Recipe, *, length: int = 25, tflops: float | None = None) -> di
         "sentence_length": length,
         "models": {"teacher": _model(teacher, length), "student": _model(student, length)},
         "training": {
-            name: _training(recipe, model, settings, length, tflops)
-            for name, (model, settings) in training.items()
+            name: _training(recipe, settings, training_flops(model, length, guide), tflops)
+            for name, (model, settings, guide) in training.items()
         },
     }
 
@@ -119,14 +119,10 @@ def _model(config: ModelConfig, length: int) -> dict[str, Any]:
 
 
 def _training(
-    recipe: Recipe,
-    model: ModelConfig,
-    settings: TrainingConfig,
-    length: int,
-    tflops: float | None,
+    recipe: Recipe, settings: TrainingConfig, flops_per_token: int, tflops: float | None
 ) -> dict[str, Any]:
     tokens = settings.updates * settings.batches_per_update * recipe.shards.batch_tokens
-    flops = tokens * training_flops(model, length)
+    flops = tokens * flops_per_token
     planned: dict[str, Any] = {"updates": settings.updates, "target_tokens": tokens, "flops": flops}
     if tflops is not None:
         planned["hours"] = round(flops / (tflops * 1e12) / 3600, 2)

@@ -22,7 +22,7 @@ from wd.model.memory import (
     rounded_bytes,
     state_bytes,
 )
-from wd.model.sizes import count_parameters, decoder_flops, encoder_flops, training_flops
+from wd.model.sizes import count_parameters, training_flops
 
 MFU = 0.35
 """The share of a card's peak that training is taken to reach, until it is measured there."""
@@ -86,10 +86,7 @@ class _Stage:
 
     def flops(self, length: int) -> int:
         """Return FLOPs per target piece."""
-        beside = 0
-        if self.guide is not None:
-            beside = encoder_flops(self.guide, length) + decoder_flops(self.guide, length)
-        return training_flops(self.model, length) + beside
+        return training_flops(self.model, length, self.guide)
 
 
 def plan_gpu(recipe: Recipe, card: Gpu, *, mfu: float = MFU, length: int = 25) -> dict[str, Any]:
@@ -133,7 +130,7 @@ def _phases(recipe: Recipe) -> dict[str, _Stage]:
     learned = sum(own_parameters(each, grouping) for each in classes)
     learned += sum(each.parameters for each in map_sizes(classes, grouping))
     generated = frozen_bytes(classes, grouping) + GENERATED * count
-    first, guide = recipe.generator.training, _guide(recipe)
+    first, guide = recipe.generator.training, recipe.guide
     return {
         "generator": _Stage("generator.training", student, first, learned, generated, guide),
         "student": _fine_tuned(recipe, "wd"),
@@ -142,11 +139,7 @@ def _phases(recipe: Recipe) -> dict[str, _Stage]:
 
 def _fine_tuned(recipe: Recipe, method: Method) -> _Stage:
     model, config = recipe.student_model, recipe.student_training(method)
-    return _Stage("fine_tuning", model, config, count_parameters(model), guide=_guide(recipe))
-
-
-def _guide(recipe: Recipe) -> ModelConfig | None:
-    return recipe.taught_by if recipe.runs_teacher else None
+    return _Stage("fine_tuning", model, config, count_parameters(model), guide=recipe.guide)
 
 
 def _planned(
@@ -199,8 +192,8 @@ def _settings(recipe: Recipe, stages: dict[str, _Stage], room: float) -> Iterato
         if pieces % cards:
             return
         each = next((n for n in range(1, pieces + 1) if _fits(pieces, cards * n, most)), None)
-        if each is None:
-            return
+        if each is None or pieces // (cards * each) < recipe.shards.max_length:
+            return  # long sentences would be left out
         yield {
             "ray.workers": cards,
             "shards.batch_tokens": pieces // (cards * each),

@@ -246,6 +246,9 @@ def test_damage_is_told(write: Callable[..., Written], tmp_path: Path) -> None:
         path.write_bytes(before)
 
     refused(model, model.read_bytes()[:-99], r"model\.npz: not a whole \.npz file")
+    changed = bytearray(model.read_bytes())
+    changed[len(changed) // 2] ^= 255
+    refused(model, bytes(changed), r"model\.npz: not a whole \.npz file")
     refused(model, b"", r"model\.npz: not a whole \.npz file")
     refused(vocabulary, b"a: 0\nb: 2\n", r"vocab\.yml: damaged: its ids are not 0 to 1")
     refused(vocabulary, b"- a\n", r"vocab\.yml: damaged: not a mapping")

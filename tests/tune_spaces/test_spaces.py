@@ -149,6 +149,17 @@ def test_the_same_student_by_another_way_is_refused() -> None:
     assert "the same student" in points.candidate(first.values).refused
 
 
+def test_students_of_other_data_are_no_doubles(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text("pseudo.trim: [0.0, 0.1]\npseudo.deduplicate: [true, false]\n")
+    space = search_space(CASES["plain"], [str(path)])
+    points = Points(CASES["plain"], space, Untimed())  # type: ignore[arg-type]
+    drawn = islice(draw(space.parameters, 1), 50)
+    tried = {json.dumps(one, sort_keys=True): points.candidate(one) for one in drawn}
+    assert len(tried) == 4
+    assert not [one.refused for one in tried.values() if one.refused]
+
+
 def test_limits_refuse_before_training_and_are_counted() -> None:
     base = overridden(CASES["plain"], {"search.min_speed_up": 3.0})
     space = search_space(base, ["student_shape"])

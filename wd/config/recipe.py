@@ -43,6 +43,12 @@ class TeacherConfig(Config):
     shape: ModelShape = ModelShape()
     training: TeacherTrainingConfig = TeacherTrainingConfig()
 
+    @model_validator(mode="after")
+    def _into_is_of_a_model_from_elsewhere(self) -> Self:
+        if self.into is not None and self.source is None:
+            raise ValueError(f"into: {self.into}: it is of a model that `from` names; name it")
+        return self
+
 
 def _paper_students() -> dict[str, StudentShape]:
     """Return the paper's students of the base teacher (section 4, Model Setup)."""
@@ -224,6 +230,11 @@ class Recipe(Config):
         """The model that the student learns from: the teacher, or the last student on the way."""
         before = self.hops[-2:-1]
         return before[0].student_model if before else self.teacher_model
+
+    @property
+    def guide(self) -> ModelConfig | None:
+        """The teacher that runs beside the student in both phases, if one does."""
+        return self.taught_by if self.runs_teacher else None
 
     @property
     def student_model(self) -> ModelConfig:

@@ -104,16 +104,16 @@ def _domain(where: str, value: Any) -> Domain:
     if isinstance(value, list):
         if not value:
             raise ConfigError(f"{where}: the list is empty, so the space is")
-        return tuple(dict.fromkeys(map(_frozen, value)))
+        return tuple(dict.fromkeys(_frozen(where, one) for one in value))
     if isinstance(value, Mapping):
         return validated(Range, value, where)
     raise ConfigError(f"{where}: must be a list of values or a range {{min, max, step | log}}")
 
 
-def _frozen(value: Any) -> Any:
+def _frozen(where: str, value: Any) -> Any:
     if isinstance(value, dict):
-        raise ConfigError(f"a space's values are no sections of keys, as {value} is")
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+        raise ConfigError(f"{where}: a space's values are no sections of keys, as {value} is")
+    return tuple(_frozen(where, one) for one in value) if isinstance(value, list) else value
 
 
 def _check_key(path: Path, recipe: Recipe, key: str, domain: Domain) -> None:

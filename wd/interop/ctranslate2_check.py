@@ -12,7 +12,7 @@ from typing import Any
 import ctranslate2
 import torch
 
-from wd.config import DecodingConfig, Quantization
+from wd.config import MAX_POSITIONS, DecodingConfig, Quantization
 from wd.data.schema import BOS, EOS
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.engine import Translator
@@ -100,7 +100,8 @@ def regrets(
 
 def _sources(tokenizer: Tokenizer, text: ProbeText | None) -> list[list[int]]:
     if text:
-        return tokenizer.encode_source(text.sources[:_SENTENCES])
+        lines = tokenizer.encode_source(text.sources[:_SENTENCES])
+        return [[*ids[:-1][: MAX_POSITIONS - 1], EOS] for ids in lines]
     draw = random.Random(1)
     return [drawn(draw, tokenizer.source_vocabulary) for _ in range(_SENTENCES)]
 

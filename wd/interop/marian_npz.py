@@ -1,5 +1,6 @@
 """A Transformer of Marian's: its .npz file, and its vocabularies."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -18,6 +19,8 @@ from wd.interop.source import Source
 from wd.interop.vocabulary import Vocabulary, chosen_tag, id_of, in_order_of_ids
 
 SETTINGS = "special:model.yml"
+DAMAGED = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
+"""What reading a file ends in that was cut off, or whose bytes have changed."""
 _SIDES = ("source.spm", "target.spm")
 _SUPPORTED = (
     "what can be imported is Marian's `transformer`: relu or swish, sinusoidal positions, "
@@ -97,7 +100,7 @@ class MarianNpz(Source):
         try:
             opened: Mapping[str, Any] = np.load(self.weights, allow_pickle=False)
             _ = list(opened)
-        except (OSError, ValueError, EOFError, BadZipFile, TypeError):
+        except (*DAMAGED, TypeError):
             raise ArtifactError(f"{self.weights}: not a whole .npz file") from None
         if SETTINGS not in opened:
             raise ArtifactError(f"{self.weights}: not a model of Marian's: it has no {SETTINGS}")
@@ -109,7 +112,7 @@ class MarianNpz(Source):
         try:
             text = self.arrays[SETTINGS].tobytes().rstrip(b"\0").decode()
             told = yaml.safe_load(text)
-        except (UnicodeDecodeError, yaml.YAMLError, ValueError):
+        except (*DAMAGED, yaml.YAMLError):
             raise ArtifactError(f"{self.weights}: its {SETTINGS} is damaged") from None
         try:
             said = validated(_Settings, told, f"{self.weights}: {SETTINGS}")

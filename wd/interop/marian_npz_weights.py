@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wd.errors import ArtifactError
-from wd.interop.marian_npz import SETTINGS, MarianNpz
+from wd.interop.marian_npz import DAMAGED, SETTINGS, MarianNpz
 from wd.interop.teacher import Teacher
 from wd.interop.tensors import Tensors, in_our_order, words_bias
 from wd.interop.vocabulary import sentencepiece_in_our_ids
@@ -25,7 +25,7 @@ def read(source: MarianNpz) -> Teacher:
     where = str(source.weights)
     try:
         arrays = {name: array for name, array in source.arrays.items() if name != SETTINGS}
-    except (OSError, ValueError, EOFError):  # what a truncated member ends in
+    except DAMAGED:
         raise ArtifactError(f"{where}: not a whole .npz file") from None
     tensors = Tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, where)
     weights = _tables(tensors, source)

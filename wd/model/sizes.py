@@ -87,9 +87,13 @@ def decoder_flops(config: ModelConfig, length: int) -> int:
     return 2 * (stack.layers * layer + config.target_vocabulary * width)
 
 
-def training_flops(config: ModelConfig, length: int) -> int:
-    """Return forward and backward FLOPs per target token; the backward pass is two forwards."""
-    return 3 * (encoder_flops(config, length) + decoder_flops(config, length))
+def training_flops(config: ModelConfig, length: int, guide: ModelConfig | None = None) -> int:
+    """Return forward and backward FLOPs per target token; the backward pass is two forwards.
+
+    `guide`: a teacher that runs beside it, forward only.
+    """
+    beside = encoder_flops(guide, length) + decoder_flops(guide, length) if guide else 0
+    return 3 * (encoder_flops(config, length) + decoder_flops(config, length)) + beside
 
 
 def _attention_macs(stack: StackShape, length: int) -> int:

@@ -45,6 +45,7 @@ def recipe(tmp_path: Path, write_recipe: Callable[..., Path]) -> Path:
         (["--set", "tinny/kd:fine_tuning.dropout=0.2"], "--set tinny; did you mean tiny?"),
         (["--set", "kd"], "--set kd: it is RUNG:KEY=VALUE"),
         (["--set", "kd:teacher.training.updates=3"], "a key of fine_tuning, generator, objective"),
+        (["--set", "wd:fine_tuning.seed=7"], "the ladder sets that itself, for seeds and rungs"),
         (["--set", "kd:fine_tuning.dropout"], "fine_tuning.dropout"),
         (["--set", "kd:fine_tuning.dropuot=0"], "dropuot"),
         (

@@ -80,9 +80,11 @@ def test_sharing_out_leaves_each_card_less_but_not_of_a_generator() -> None:
     assert planned["student"]["hours"]["1"] > alone["student"]["hours"]["1"]
 
 
-def test_hours_are_those_of_the_plan() -> None:
-    hours = plan_gpu(recipe(), H100, mfu=0.5)["stages"]
-    planned = plan(recipe(), tflops=0.5 * H100.tflops)["training"]
+@pytest.mark.parametrize("word_kd", [0.0, 0.5])
+def test_hours_are_those_of_the_plan(word_kd: float) -> None:
+    settings = recipe(objective__word_kd=word_kd)
+    hours = plan_gpu(settings, H100, mfu=0.5)["stages"]
+    planned = plan(settings, tflops=0.5 * H100.tflops)["training"]
     for name, stage in hours.items():
         assert stage["hours"]["1"] == planned[name]["hours"]
         assert stage["hours"]["1"] == pytest.approx(64 * stage["hours"]["64"], abs=0.7)
