@@ -108,7 +108,7 @@ def test_what_a_killed_registration_left_undone_is_done(
     root: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(f"sqlite:///{root / 'mlflow.db'}")
-    recipe = Recipe(name="fish", source_language="en", target_language="de")
+    recipe = Recipe(name="trout", source_language="en", target_language="de")
 
     def die(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -116,9 +116,9 @@ def test_what_a_killed_registration_left_undone_is_done(
     with open_tracker(recipe, root) as run:
         register = partial(
             registry.register,
-            "fish",
+            "trout",
             model,
-            artifact="student/fish",
+            artifact="student/trout",
             run_id=run.run_id,
             decoding=DECODING,
             evidence=EVIDENCE,
@@ -130,10 +130,10 @@ def test_what_a_killed_registration_left_undone_is_done(
             register()
         monkeypatch.undo()
         client = mlflow.MlflowClient(registry.uri)
-        assert not client.get_model_version("fish", "1").description
+        assert not client.get_model_version("trout", "1").description
         assert register().version == 1
-        version = client.get_model_version("fish", "1")
-        assert "# fish, version 1" in version.description
+        version = client.get_model_version("trout", "1")
+        assert "# trout, version 1" in version.description
         logged = client.get_logged_model(version.source.removeprefix("models:/"))
         assert "version/bleu" in {metric.key for metric in logged.metrics}
         assert register().version == 1

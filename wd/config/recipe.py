@@ -43,12 +43,6 @@ class TeacherConfig(Config):
     shape: ModelShape = ModelShape()
     training: TeacherTrainingConfig = TeacherTrainingConfig()
 
-    @model_validator(mode="after")
-    def _into_is_of_a_model_from_elsewhere(self) -> Self:
-        if self.into is not None and self.source is None:
-            raise ValueError(f"into: {self.into}: it is of a model that `from` names; name it")
-        return self
-
 
 def _paper_students() -> dict[str, StudentShape]:
     """Return the paper's students of the base teacher (section 4, Model Setup)."""

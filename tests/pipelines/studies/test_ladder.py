@@ -94,9 +94,11 @@ def test_kd_is_always_a_rung_and_starts_are_rungs_of_their_own() -> None:
 def test_a_place_s_recipe_differs_in_student_seed_and_start_only() -> None:
     base = Recipe(name="r", source_language="en", target_language="de")
     assert Place("tiny", Rung("wd"), 1).recipe(base) == base
-    own = "fine_tuning.dropout=0.3", "fine_tuning.seed=7", "generator.initialisation.maps=svd"
     rung = Rung("wd", "xavier")
-    (place,) = places_of(["tiny"], [rung], 1, [f"{rung.name}:{each}" for each in own])
+    for taken in ("fine_tuning.seed=7", "generator.initialisation.maps=svd"):
+        with pytest.raises(ConfigError, match="the ladder sets that itself"):
+            places_of(["tiny"], [rung], 1, [f"{rung.name}:{taken}"])
+    (place,) = places_of(["tiny"], [rung], 1, [f"{rung.name}:fine_tuning.dropout=0.3"])
     told = place.recipe(base)
     assert (told.fine_tuning.dropout, told.fine_tuning.seed) == (0.3, 1)
     assert told.generator.initialisation.maps == "xavier"
