@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 _NEAR = 0.6
 """Two names are alike if so much of both is the same, from 0 to 1."""
@@ -52,6 +53,17 @@ class DeviceMemoryError(UserError):
 
 _LACK = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
 """What torch, CTranslate2, CUDA and C++ say when there is no memory."""
+
+
+@contextmanager
+def memory_explained(explain: Callable[[str], str]) -> Iterator[None]:
+    """Turn a lack of device memory into a DeviceMemoryError: what `explain` makes of the lack."""
+    try:
+        yield
+    except Exception as error:
+        if (lack := out_of_memory(error)) is None:
+            raise
+        raise DeviceMemoryError(explain(lack)) from error
 
 
 def out_of_memory(error: Exception) -> str | None:

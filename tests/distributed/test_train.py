@@ -95,7 +95,7 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(
 
 def interrupt_after(folder: Path, update: int) -> None:
     """Send Ctrl-C to this process as soon as there is a checkpoint of an update."""
-    wait_until((folder / f"update-{update:08d}").is_dir)
+    wait_until((folder / f"update-{update:08d}").is_dir, seconds=300)
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -108,6 +108,8 @@ class WordsReader:
         return Words(*(_placed(each.view(count, -1), inside_BT) for each in found))
 
     def _opened(self, part: int) -> pq.ParquetFile:
+        if not self._parts[part].is_file():
+            raise ArtifactError(f"{self._parts[part]}: no stored distributions for this part")
         return open_part(self._parts[part])
 
 

@@ -1,24 +1,20 @@
 """What to tell when a translation does not fit its GPU."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 
+from wd import errors
 from wd.config import DecodingConfig
-from wd.errors import DeviceMemoryError, out_of_memory
 
 
-@contextmanager
-def memory_explained(device: str, settings: DecodingConfig | None = None) -> Iterator[None]:
+def memory_explained(
+    device: str, settings: DecodingConfig | None = None
+) -> AbstractContextManager[None]:
     """Turn the engine's lack of memory into a DeviceMemoryError that names the keys to lower.
 
     `settings` are those of the translation; without them a model is being loaded.
     """
-    try:
-        yield
-    except Exception as error:
-        if (lack := out_of_memory(error)) is None:
-            raise
-        raise DeviceMemoryError(_explanation(lack, device, settings)) from error
+    return errors.memory_explained(partial(_explanation, device=device, settings=settings))
 
 
 def _explanation(lack: str, device: str, settings: DecodingConfig | None) -> str:

@@ -3,8 +3,8 @@
 import os
 import re
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -96,7 +96,9 @@ class Lookup:
         Raises RegistryError if it cannot be fetched.
         """
         files = f"{version.uri}/artifacts"
-        if f"artifacts/{EVALUATION}" not in self._listed(files):
+        with self._artifacts(files) as artifacts:
+            listed = [each.path for each in artifacts.list_artifacts(artifact_uri=files)]
+        if f"artifacts/{EVALUATION}" not in listed:
             return None
         with tempfile.TemporaryDirectory(prefix="wd-registry-") as folder:
             return read_evidence(self._download(f"{files}/{EVALUATION}", folder))
@@ -124,25 +126,20 @@ class Lookup:
         version = self.at(name, rest) if mark == "@" else self.version(name, rest)
         return _model_directory(self._download(version.uri), uri)
 
-    def _listed(self, uri: str) -> list[str]:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            with default_uri(self.uri):
-                import mlflow
-
-                return [info.path for info in mlflow.artifacts.list_artifacts(artifact_uri=uri)]
-        except (MlflowException, OSError) as error:
-            raise RegistryError(f"{uri}: cannot be read: {error}") from None
-
     def _download(self, uri: str, folder: str | None = None) -> Path:
+        with self._artifacts(uri) as artifacts:
+            return Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+
+    @contextmanager
+    def _artifacts(self, uri: str) -> Iterator[Any]:
+        """Yield MLflow's `artifacts`; raises RegistryError where `uri` cannot be fetched."""
         from mlflow.exceptions import MlflowException
 
         try:
             with default_uri(self.uri):
                 import mlflow
 
-                return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+                yield mlflow.artifacts
         except (MlflowException, OSError) as error:
             raise RegistryError(f"{uri}: cannot be fetched: {error}") from None
 

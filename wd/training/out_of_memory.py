@@ -1,28 +1,25 @@
 """What to tell when a training does not fit its GPU: how much was there, and what to lower."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 
+from wd import errors
 from wd.config import TrainingConfig
 from wd.data.batches import Batch
-from wd.errors import DeviceMemoryError, out_of_memory
 from wd.training.world import World
 
 
-@contextmanager
 def memory_explained(
     config: TrainingConfig, world: World, batches: Sequence[Batch] = ()
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Turn a lack of memory into a DeviceMemoryError that names the keys to change.
 
     `batches` are those that are being computed, if any are.
     """
-    try:
-        yield
-    except Exception as error:
-        if (lack := out_of_memory(error)) is None:
-            raise
-        raise DeviceMemoryError(_explanation(lack, config, world, batches)) from error
+    return errors.memory_explained(
+        partial(_explanation, config=config, world=world, batches=batches)
+    )
 
 
 def _explanation(lack: str, config: TrainingConfig, world: World, batches: Sequence[Batch]) -> str:

@@ -1,7 +1,6 @@
 """The teacher's word distributions over batches, computed once: parts in, parts out."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,10 @@ from torch import Tensor
 from wd.data.batches import batches_of
 from wd.data.distributions import schema, write_words
 from wd.data.schema import PAD
-from wd.errors import DeviceMemoryError, out_of_memory
+from wd.errors import memory_explained
 from wd.model.directory import load_transformer
 from wd.places import Place
 from wd.training.world import autocast
-
-
-@contextmanager
-def memory_explained(device: torch.device) -> Iterator[None]:
-    """Turn a lack of memory into a DeviceMemoryError that names the key to lower."""
-    try:
-        yield
-    except Exception as error:
-        if (lack := out_of_memory(error)) is None:
-            raise
-        raise DeviceMemoryError(
-            f"out of memory on {device}, to compute the teacher's word distributions: {lack}\n"
-            "  lower shards.batch_tokens"
-        ) from error
 
 
 class PartDistributions:
@@ -52,13 +37,19 @@ class PartDistributions:
 
         def made() -> Iterator[tuple[Tensor, Tensor]]:
             for batch in batches_of(part_in):
-                with memory_explained(self._device):
+                with memory_explained(self._explanation):
                     logs_NK, pieces_NK = self._most_probable(batch.to(self._device))
                 told["pieces"] += len(logs_NK)
                 told["covered"] += logs_NK.double().exp().sum().item()
                 yield pieces_NK.cpu(), logs_NK.cpu()
 
         return {"bytes": write_words(part_out, made(), self._columns)} | told
+
+    def _explanation(self, lack: str) -> str:
+        return (
+            f"out of memory on {self._device}, to compute the teacher's word distributions: "
+            f"{lack}\n  lower shards.batch_tokens"
+        )
 
     @torch.inference_mode()
     def _most_probable(self, batch: Any) -> tuple[Tensor, Tensor]:
