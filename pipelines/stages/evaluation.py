@@ -14,6 +14,7 @@ from pipelines.stages.hops import first_teacher
 from pipelines.stages.student import student
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
+from wd.data.parts import read_part
 from wd.data.schema import part_files
 
 if TYPE_CHECKING:
@@ -100,11 +101,9 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _read(recipe: Recipe, text: Artifact, folder: str) -> "TestSet":
-    import pyarrow.parquet as pq
-
     from wd.evaluation.test_set import TestSet
 
-    tables = [pq.read_table(part) for part in part_files(text / folder)]
+    tables = [read_part(part) for part in part_files(text / folder)]
     return TestSet(
         sources=[line for table in tables for line in table["source"].to_pylist()],
         references=[line for table in tables for line in table["target"].to_pylist()],

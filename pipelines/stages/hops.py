@@ -11,6 +11,7 @@ from pipelines.stages.student import student
 from pipelines.stages.teacher import teacher
 from wd.artifacts import Artifact
 from wd.config import Recipe
+from wd.errors import ConfigError
 
 
 def open_run(recipe: Recipe, **settings: Any) -> Run:
@@ -26,3 +27,13 @@ def student_before(run: Run) -> Artifact:
 def first_teacher(run: Run) -> Artifact:
     """Return the teacher of the first hop."""
     return teacher(run.sibling(run.recipe.hops[0]) if run.recipe.via else run)
+
+
+def check_one_teacher(recipe: Recipe, study: str) -> None:
+    """Raise ConfigError where the students that a study compares would each have their own."""
+    if recipe.via:
+        raise ConfigError(
+            f"via: a {study}'s students have one teacher, but its seeds, rungs or trials would "
+            "make the student on the way anew; leave it out, or make that student first and name "
+            "it in teacher.from"
+        )

@@ -11,6 +11,7 @@ from pipelines.stages.corpus import corpus
 from wd.artifacts import Artifact, Metrics
 from wd.config import CorpusConfig, RayConfig
 from wd.data.partition import Gather, ScatterTexts
+from wd.data.parts import read_part
 from wd.data.raw import write_raw
 from wd.data.schema import part_name
 from wd.data.sources import Entry, find_texts
@@ -96,7 +97,7 @@ def _keys(parts: list[Place], file: Place) -> Place:
     """Write the source keys of the parts, in order, and return the file."""
     found = [
         np.array([source_key(source) for source in table["source"].to_pylist()], np.uint64)
-        for table in (pq.read_table(Path(part), columns=["source"]) for part in parts)
+        for table in (read_part(Path(part), ["source"]) for part in parts)
     ]
     np.save(here(file), np.unique(np.concatenate([*found, np.zeros(0, np.uint64)])))
     push(file)

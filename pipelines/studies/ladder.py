@@ -13,12 +13,12 @@ from rich.console import Console
 from pipelines.context import Run, Work
 from pipelines.stages.corpus import corpus
 from pipelines.stages.evaluation import test_set, write_lines
+from pipelines.stages.hops import check_one_teacher
 from pipelines.stages.teacher import teacher
 from pipelines.studies.ladder_students import Made, check_places, students, train_side_by_side
 from pipelines.studies.rungs import Place, Rung, check_name, places_of
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
-from wd.errors import ConfigError
 
 if TYPE_CHECKING:
     from wd.evaluation.ladder.figures import Ladder
@@ -43,11 +43,7 @@ def ladder(
     unknown shape or rung, for `via`, and where updates or validation BLEU would not be comparable.
     """
     recipe = run.recipe
-    if recipe.via:
-        raise ConfigError(
-            "via: a ladder's students have one teacher, but seeds and rungs would make the student "
-            "on the way anew; leave it out, or make that student first and name it in teacher.from"
-        )
+    check_one_teacher(recipe, "ladder")
     for shape in shapes:
         check_name("--student", shape, sorted(recipe.students))
     shapes = [shape for shape in recipe.students if shape in (shapes or recipe.students)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from pipelines.context import Run
+from pipelines.stages.hops import check_one_teacher
 from pipelines.studies.sweep_board import Board
 from pipelines.studies.sweep_points import Points
 from pipelines.studies.sweep_report import make_report
@@ -48,11 +49,7 @@ def sweep(recipe: Recipe, request: Request) -> "tuple[Sweep, Path]":
     short = with_updates(recipe, request.updates)
     if not all(phase.bleu_sentences for phase in (short.generator.training, short.fine_tuning)):
         raise ConfigError("bleu_sentences must not be 0: a sweep compares trials by BLEU")
-    if recipe.via:
-        raise ConfigError(
-            "via: a sweep's spaces are those of the teacher itself; leave it out, or make that "
-            "student first and name it in teacher.from"
-        )
+    check_one_teacher(recipe, "sweep")
     with Run(recipe) as run:
         speeds = ShapeSpeeds(run)
         points, plan = _planned(run, request, speeds)

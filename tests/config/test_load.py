@@ -118,6 +118,7 @@ def test_frozen(path: Path) -> None:
         ("corpus.test={news: []}", r"corpus\.test: news names no files"),
         ("corpus.test={a/b: [text]}", r"corpus\.test\.a/b\.\[key\]: a name holds no"),
         ("teacher=big", r"teacher: must be a section of keys"),
+        ("teacher.into=deu", r"teacher: into: it chooses .* set from"),
         ("name=a/b", r"name: "),
         ("name=..", r"name: "),
         ("students={a/b: {}}", r"students\.a/b"),

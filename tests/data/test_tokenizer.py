@@ -109,6 +109,17 @@ def test_missing_or_damaged_model(tmp_path: Path, tokenizer_folder: Path) -> Non
         Tokenizer.load(tmp_path)
 
 
+def test_a_damaged_part_is_named(tmp_path: Path, train: Path) -> None:
+    part = train / part_name(1)
+    held = part.read_bytes()
+    part.write_bytes(held[: len(held) // 2])
+    with pytest.raises(ArtifactError, match=r"part-00001\.parquet: not a whole Parquet file"):
+        train_tokenizer(train, tmp_path, PLAIN)
+    part.write_bytes(held[:20] + b"\xff" * 20 + held[40:])
+    with pytest.raises(DataError, match=r"part-00001\.parquet: not a whole Parquet file.*[^ \n]$"):
+        train_tokenizer(train, tmp_path, PLAIN)
+
+
 def test_bytes_are_spelt_whatever_their_pieces_order_is(tmp_path: Path, train: Path) -> None:
     config = changed(vocabulary_size=320, byte_fallback=True, joint=False)
     train_tokenizer(train, tmp_path, config)

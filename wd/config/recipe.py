@@ -43,6 +43,12 @@ class TeacherConfig(Config):
     shape: ModelShape = ModelShape()
     training: TeacherTrainingConfig = TeacherTrainingConfig()
 
+    @model_validator(mode="after")
+    def _into_is_of_a_model_brought_along(self) -> Self:
+        if self.into is not None and self.source is None:
+            raise ValueError("into: it chooses a language of the model that from names: set from")
+        return self
+
 
 def _paper_students() -> dict[str, StudentShape]:
     """Return the paper's students of the base teacher (section 4, Model Setup)."""

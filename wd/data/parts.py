@@ -19,7 +19,8 @@ def whole_part(path: PathLike[str]) -> Iterator[None]:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such part; run the stage that makes it again") from None
     except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(f"{path}: not a whole Parquet file: {error}") from None
+        why = " ".join(str(error).split())
+        raise ArtifactError(f"{path}: not a whole Parquet file: {why}") from None
 
 
 def open_part(path: Path) -> pq.ParquetFile:

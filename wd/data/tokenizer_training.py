@@ -9,11 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import sentencepiece as spm
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from wd.config import SPECIAL_PIECES, TokenizerConfig
+from wd.data.parts import open_part, whole_part
 from wd.data.schema import BOS, EOS, PAD, UNK, part_files
 from wd.data.tokenizer import SOURCE_MODEL, TARGET_MODEL
 from wd.errors import DataError
@@ -38,7 +38,7 @@ def train_tokenizer(train: Path, out: Path, config: TokenizerConfig) -> dict[str
     vocabulary or the vocabulary cannot hold the text's characters.
     """
     parts = part_files(train)
-    pairs = sum(pq.read_metadata(part).num_rows for part in parts)
+    pairs = sum(open_part(part).metadata.num_rows for part in parts)
     stride = -(-pairs // config.training_sentences) or 1
     if config.joint:
         sides = (_sentences(parts, side, stride) for side in ("source", "target"))
@@ -58,9 +58,10 @@ def _sentences(parts: Sequence[Path], column: str, stride: int) -> Iterator[str]
     """Yield every `stride`-th sentence: a sample spread evenly over the corpus."""
     row = 0
     for part in parts:
-        for batch in pq.ParquetFile(part).iter_batches(columns=[column]):
-            yield from batch.column(0)[-row % stride :: stride].to_pylist()
-            row += len(batch)
+        with whole_part(part):
+            for batch in open_part(part).iter_batches(columns=[column]):
+                yield from batch.column(0)[-row % stride :: stride].to_pylist()
+                row += len(batch)
 
 
 @contextmanager
@@ -128,4 +129,5 @@ def _explained(error: str, key: str, size: int, what: str) -> str:
             f"{said} is too small for this {what}: its characters and the pieces that "
             f"are set apart need {found[1]}; raise it, or lower tokenizer.character_coverage"
         )
-    return f"SentencePiece cannot train on the {what} with {said}: {error}"
+    why = error.partition("\n\nAt:")[0]  # where in Python the text came from
+    return f"SentencePiece cannot train on the {what} with {said}: {why}"

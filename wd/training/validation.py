@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 import torch
 import torch.distributed
 from torch import Tensor
 
 from wd.config import DecodingConfig, ModelConfig
 from wd.data.batches import ShardReader
+from wd.data.parts import read_part
 from wd.data.schema import part_files
 from wd.data.tokenizer import Tokenizer
 from wd.decoding.engine import Translator
@@ -86,7 +87,8 @@ def _quality(
     sentences: int,
     device: torch.device,
 ) -> Quality:
-    table = pq.read_table(part_files(held_out.corpus), columns=["source", "target"])[:sentences]
+    parts = part_files(held_out.corpus)
+    table = pa.concat_tables(read_part(part, ["source", "target"]) for part in parts)[:sentences]
     tokenizer = Tokenizer.load(Path(held_out.tokenizer))
 
     def translated(where: str) -> list[str]:

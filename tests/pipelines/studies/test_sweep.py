@@ -70,6 +70,7 @@ def test_a_point_holds_for_the_recipes_own_updates() -> None:
         ({"generator.grouping.norms": "copied"}, ["optimization"], "cannot be copied"),
         ({"search.max_parameters": 10}, ["joint"], "refused are .* by search.max_parameters 10"),
         ({}, ["none.yaml"], "none.yaml: no such file"),
+        ({"via": ["small"]}, ["optimization"], "via: a sweep's students have one teacher"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_any_work(
