@@ -78,12 +78,12 @@ class Run:
     """Makes the student that is the teacher in a run whose recipe goes `via` others."""
     quiet: bool = False
     """Whether what is made and what exists is not told, since somebody else does."""
+    answers: dict[Hashable, Artifact] = field(default_factory=dict)
+    """What stage functions have returned to this run, or to who started it: see `asked_once`."""
 
     def __post_init__(self) -> None:
         self.store = Store(self.recipe.root)
         self._made: dict[str, Artifact] = {}
-        self.answers: dict[Hashable, Artifact] = {}
-        """What stage functions have returned to this run: see `asked_once`."""
         self.outlook: dict[str, str] = {}
         """Of a dry run: artifact -> `exists` or `to do`."""
         self._exits = ExitStack()

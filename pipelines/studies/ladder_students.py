@@ -11,6 +11,7 @@ from pipelines.context import Run
 from pipelines.stages.distributions import student_inputs
 from pipelines.stages.generator import generator
 from pipelines.stages.hops import open_run
+from pipelines.stages.outside import Outside, outside
 from pipelines.stages.shards import shards
 from pipelines.stages.student import check_possible, student
 from pipelines.studies.rungs import Place, Rung
@@ -86,13 +87,10 @@ def train_side_by_side(run: Run, places: Sequence[Place], concurrent: int) -> No
         return
     from wd.distributed.side_by_side import side_by_side
 
-    here = overridden(run.recipe, run.elsewhere())
+    found = outside(run, overridden(run.recipe, run.elsewhere()))
     handle, folders = run.tracker.handle(), [one.place for one in shared]
     side_by_side(
-        {
-            str(place): partial(_train, place.recipe(here), place.rung, handle, folders)
-            for place in todo
-        },
+        {str(place): partial(_train, found, place, handle, folders) for place in todo},
         config=run.recipe.ray,
         concurrent=concurrent,
         announce=run.say,
@@ -110,7 +108,7 @@ def _is_there(run: Run, place: Place) -> bool:
 
 
 def _train(
-    recipe: Recipe, rung: Rung, handle: TrackerHandle | None, folders: Sequence[PathLike[str]]
+    found: Outside, place: Place, handle: TrackerHandle | None, folders: Sequence[PathLike[str]]
 ) -> None:
     """Train one student in this process, which is to see what it reads."""
     from wd.distributed.train import SHARE
@@ -118,5 +116,7 @@ def _train(
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError(f"{platform.node()} has no {folder}: {SHARE}")
-    with open_run(recipe, parent=attach(handle), quiet=True) as run:
-        _made(run, rung)
+    recipe = place.recipe(found.recipe)
+    answers = found.answers_for(recipe)
+    with open_run(recipe, parent=attach(handle), quiet=True, answers=answers) as run:
+        _made(run, place.rung)

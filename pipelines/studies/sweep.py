@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pipelines.context import Run
 from pipelines.stages.hops import check_one_teacher
+from pipelines.stages.outside import outside
 from pipelines.studies.sweep_board import Board
 from pipelines.studies.sweep_points import Points
 from pipelines.studies.sweep_report import make_report
@@ -146,7 +147,7 @@ def _search(
         changes["ray.workers"] = run.recipe.search.workers_per_trial
         changes["ray.min_workers"] = None
     return search(
-        partial(trial, overridden(run.recipe, changes), request.updates),
+        partial(trial, outside(run, overridden(run.recipe, changes)), request.updates),
         plan,
         ray=run.recipe.ray,
         tracker=tracker,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.context import Run
+from pipelines.stages.outside import Outside
 from wd.config import Recipe, TrainingConfig, overridden
 from wd.tracking import Tracker
 
@@ -13,13 +14,13 @@ _SETTINGS = ("updates", "learning_rate", "warmup_updates", "dropout")
 
 
 def trial(
-    recipe: Recipe,
+    outside: Outside,
     updates: int | None,
     point: Mapping[str, Any],
     tracker: Tracker,
     report: Callable[[Any], None],
 ) -> dict[str, Any]:
-    """Run both phases with a point's overrides and return what the student is and can do.
+    """Run both phases of the recipe with a point's overrides, and return what the student can do.
 
     `updates` replaces those of each phase, after the point has: what a point says holds for the
     recipe's own number of them.
@@ -27,7 +28,7 @@ def trial(
     from pipelines.stages.generator import generator
     from pipelines.stages.student import student
 
-    changed = with_updates(overridden(recipe, point), updates)
+    changed = with_updates(overridden(outside.recipe, point), updates)
     first = changed.generator.training.updates
     total = first + changed.fine_tuning.updates
     tracker.log_params(_described(changed))
@@ -39,7 +40,10 @@ def trial(
         if done < total:  # else nothing is left to be saved by stopping
             report({**qualities, "update": done})
 
-    with Run(changed, on_validation=on_validation, parent=tracker, quiet=True) as run:
+    answers = outside.answers_for(changed)
+    with Run(
+        changed, on_validation=on_validation, parent=tracker, quiet=True, answers=answers
+    ) as run:
         phases = {"generator": generator(run), "student": student(run, "wd")}
     made = {role: artifact.name for role, artifact in phases.items()}
     best = phases["student"].metrics["validation"]

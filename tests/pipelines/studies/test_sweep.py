@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import shlex
 import signal
 import subprocess
@@ -19,10 +20,12 @@ from typer.testing import CliRunner
 
 from pipelines.commands import cli
 from pipelines.context import Run
-from pipelines.studies.sweep import _planned, sweep
+from pipelines.stages.outside import outside
+from pipelines.studies.sweep import _make_inputs, _planned, sweep
 from pipelines.studies.sweep_board import Board, line, live_table
 from pipelines.studies.sweep_request import Request
 from pipelines.studies.sweep_speeds import ShapeSpeeds
+from pipelines.studies.sweep_trial import trial as run_trial
 from pipelines.studies.sweep_trial import with_updates
 from tests.mlflow_server import free_port, mlflow_server
 from tests.waiting import wait_until
@@ -30,8 +33,9 @@ from wd.config import Recipe, SearchConfig, load_recipe, overridden
 from wd.config.training import FineTuningConfig
 from wd.distributed.points import Candidate
 from wd.distributed.records import TrialEnd
-from wd.errors import ConfigError, TrackingError
+from wd.errors import ConfigError, DataError, TrackingError
 from wd.logs import SAID
+from wd.tracking import attach
 
 RECIPE = Recipe(
     name="r",
@@ -81,6 +85,24 @@ def test_what_cannot_be_searched_is_refused_before_any_work(
     with pytest.raises(ConfigError, match=message):
         sweep(recipe, Request(spaces))
     assert not root.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_a_trial_needs_no_text(tmp_path: Path, write_recipe: Callable[..., Path]) -> None:
+    path = write_recipe(tmp_path, teacher={"shape": SHAPE}, students=STUDENTS)
+    with Run(load_recipe(path, ["tracking.uri=none"])) as run:
+        _make_inputs(run)
+        found = outside(run, overridden(run.recipe, run.elsewhere()))
+    before = sorted((tmp_path / "root").glob("[!.]*/*"))
+    (tmp_path / "text.de").unlink()
+    found = pickle.loads(pickle.dumps(found))
+    told = run_trial(found, 4, {"students.tiny.decoder.feed_forward": 48}, attach(None), print)
+    assert told["update"] == 8
+    new = {one.parent.name for one in {*(tmp_path / "root").glob("[!.]*/*")} - set(before)}
+    assert new == {"generator", "student"}
+    with pytest.raises(DataError, match=r"text\.de"):  # other text is not the driver's
+        run_trial(found, 4, {"corpus.filters.max_words": 30}, attach(None), print)
 
 
 @pytest.mark.usefixtures("ray_session")
