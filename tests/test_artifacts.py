@@ -1,10 +1,14 @@
 """Artifacts: visible only when whole, found again, and known to be damaged when they are."""
 
+import errno
+import fcntl
 import json
+import math
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -155,6 +159,54 @@ def test_the_lock_keeps_a_second_process_out(tmp_path: Path) -> None:
         process.join()
         assert process.exitcode == 0
     assert log.read_text().split() == ["in", "out", "in", "out"]
+
+
+def test_who_waits_for_a_lock_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log, name = tmp_path / "log", f"{identity().stage}-{identity().hash}"
+    other = threading.Thread(target=_locked_append, args=(str(tmp_path), log))
+    with Store(str(tmp_path)).lock(identity()):
+        other.start()
+        wait_until(lambda: f"waiting for another process, which makes {name}" in caplog.messages)
+        assert not log.exists()
+    other.join()
+    assert log.read_text().split() == ["in", "out"]
+
+
+def test_where_files_cannot_be_locked_nothing_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    marker = tmp_path / ".locks" / f"{identity().stage}-{identity().hash}"
+    marker.parent.mkdir()
+    marker.write_text("1\nanother-host\n")  # what filelock leaves there when its maker is killed
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(ArtifactError, match="locks no files"),
+        Store(str(tmp_path)).lock(identity()),
+    ):
+        raise AssertionError
+
+
+def test_what_another_one_made_while_the_lease_was_away_stays(
+    store_root: str,
+) -> None:
+    store = Store(store_root)
+
+    def slow(out: Path) -> Metrics:
+        (lease,) = store._leases.values()
+        lease._renewed = -math.inf
+        Store(store_root).publish(identity(label="other"), build)
+        return {"pairs": 4}
+
+    with store.lock(identity()):
+        assert store.publish(identity(), slow).metrics == {"pairs": 3}
+        found = store.find(identity())
+        assert found is not None
+        assert found.metrics == {"pairs": 3}
+        again = store.publish(identity(), lambda _: {"pairs": 5})  # nobody was there meanwhile
+        assert again.metrics == {"pairs": 5}
 
 
 @pytest.mark.parametrize(

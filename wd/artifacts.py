@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import pyarrow.fs as pafs
-from filelock import FileLock
 
 from wd.artifact import Artifact, Metrics, manifest_of, place_at
 from wd.errors import ArtifactError, DataError
@@ -20,6 +19,7 @@ from wd.manifest import MANIFEST, describe_files, filled_manifest, write_manifes
 from wd.places import Place, cache_folder, filesystem_of, local_folder
 from wd.store import objects
 from wd.store.lease import Lease, leased
+from wd.store.locked import locked
 from wd.store.shelf import Shelf, described, here, push, remove
 
 __all__ = ["NAMED", "NOTE", "Artifact", "Identity", "Metrics", "Store", "place_at"]
@@ -120,7 +120,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError:  # of a file system that makes no folders
             raise ArtifactError(f"root {self.root}: no folder can be made there") from None
-        with FileLock(path):
+        with locked(path):
             yield
 
     def work_folder(self, identity: Identity) -> Place:
@@ -152,6 +152,7 @@ class Store:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self._note(identity)
+        before = self.find(identity)
         started = datetime.now(UTC)
         try:
             metrics = build(partial)
@@ -169,11 +170,17 @@ class Store:
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         else:
-            if lease := self._leases.get(f"{identity.stage}-{identity.hash}"):
-                lease.ensure()
+            lease = self._leases.get(f"{identity.stage}-{identity.hash}")
+            if lease and lease.ensure() and (other := self._newer(identity, before)):
+                shutil.rmtree(partial)
+                return other  # what has been made meanwhile may be in use
             self._upload(partial, identity.name, taken)
         remove(self.work_folder(identity))
         return Artifact(self.root, identity.name, manifest)
+
+    def _newer(self, identity: Identity, before: Artifact | None) -> Artifact | None:
+        found = self.find(identity)
+        return None if found and before and found.manifest == before.manifest else found
 
     def _note(self, identity: Identity) -> None:
         """Leave beside unfinished work what it is for, and what it needs: that is no garbage."""

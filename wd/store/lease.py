@@ -7,6 +7,7 @@ hold it, as long as the store lists what has been written.
 """
 
 import logging
+import math
 import random
 import socket
 import threading
@@ -43,21 +44,17 @@ class Lease:
     def __init__(self, root: str, name: str) -> None:
         self._root, self._name = root, name
         self._who = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"  # who came first goes first
-        self._renewed = 0.0
+        self._renewed = -math.inf
+        self._lapsed = False
+        self._seen: list[_Claim] = []
         self._ended, self._guard = threading.Event(), threading.Lock()
 
     def acquire(self) -> None:
         """Return when this process has it."""
         told = False
-        while True:
-            others = self._others(self._write("asks"))
-            holder = next((one for one in others if one.holds), None)
-            if holder is None and self._who < min((one.who for one in others), default="~"):
-                time.sleep(SETTLE_SECONDS)
-                if not any(one.holds for one in self._others(self._write("holds"))):
-                    return self._erase("asks")
-                self._erase("holds")
-            elif holder is not None and not told:
+        while not self._ask():
+            holder = next((one for one in self._seen if one.holds), None)
+            if holder is not None and not told:
                 told = True
                 _LOG.warning("waiting for %s, which makes %s", self._told_by(holder), self._name)
             time.sleep(LOOK_SECONDS * random.uniform(0.5, 1.0))
@@ -66,20 +63,18 @@ class Lease:
         """Renew it until `end`; a thread does this."""
         while not self._ended.wait(RENEW_SECONDS):
             with self._guard:
-                if self._is_late():
-                    continue  # it may be another's by now, and must not be taken back
                 try:
-                    self._write("holds")
-                    if self._is_late():  # the store took so long
-                        self._erase("holds")
+                    self._renew()
                 except ArtifactError as error:
                     _LOG.warning("%s: not renewed: %s", self._name, error)
 
-    def ensure(self) -> None:
-        """Return when this process has it, again if it could not renew it for a while."""
+    def ensure(self) -> bool:
+        """Return when this process has it; tell whether another one may have had it meanwhile."""
         with self._guard:
             if self._is_late():
+                self._lapsed = True
                 self.acquire()
+            return self._lapsed
 
     def end(self) -> None:
         """Let the thread that renews it end."""
@@ -92,6 +87,31 @@ class Lease:
                 self._erase(state)
             except ArtifactError as error:
                 _LOG.warning("%s: others wait a minute for it: %s", self._name, error)
+
+    def _renew(self) -> None:
+        """Say again that it is held; after a while in which nobody could, ask for it again."""
+        if self._is_late():  # it may be another's by now
+            if not self._lapsed:
+                _LOG.warning("%s: could not be renewed for a while; asking again", self._name)
+            self._lapsed = True
+            self._ask()
+            return
+        self._write("holds")
+        if self._is_late():  # the store took so long
+            self._erase("holds")
+
+    def _ask(self) -> bool:
+        """Ask once; return whether this process has it now."""
+        self._seen = self._others(self._write("asks"))
+        first = self._who < min((one.who for one in self._seen), default="~")
+        if first and not any(one.holds for one in self._seen):
+            time.sleep(SETTLE_SECONDS)
+            if not any(one.holds for one in self._others(self._write("holds"))):
+                self._erase("asks")
+                return True
+            self._erase("holds")
+        self._renewed = -math.inf
+        return False
 
     def _is_late(self) -> bool:
         """Tell whether another process may soon take this one for dead, or has."""
