@@ -20,6 +20,11 @@ _ADVICE = {
     "SIGNATURE": "check the credentials of this machine (AWS_SECRET_ACCESS_KEY ...)",
 }
 """What a store says -> what to do."""
+SHARE = (
+    "put root on a file system that all nodes share, or let it be an object store's address, "
+    "s3://BUCKET/PREFIX"
+)
+"""What to do where a node does not see the artifacts."""
 
 
 class Place(Protocol):

@@ -36,7 +36,7 @@ def print_json(value: Any) -> None:
 
 def described(artifact: Any) -> dict[str, Any]:
     """Return what a command that makes an artifact prints as JSON."""
-    return {"artifact": artifact.name, "path": str(artifact.path), "metrics": artifact.metrics}
+    return {"artifact": artifact.name, "path": str(artifact.place), "metrics": artifact.metrics}
 
 
 def examples(*lines: str) -> str:

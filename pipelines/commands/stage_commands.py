@@ -180,7 +180,7 @@ def _make(
     elif as_json:
         print_json(described(artifact))
     else:
-        print(artifact.path)
+        print(artifact.place)
 
 
 def _print_evaluation(artifact: Any) -> None:

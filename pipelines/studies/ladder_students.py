@@ -18,6 +18,7 @@ from pipelines.studies.rungs import Place, Rung
 from wd.artifacts import Artifact
 from wd.config import Recipe, overridden
 from wd.errors import ConfigError, UserError
+from wd.places import SHARE
 from wd.tracking import TrackerHandle, attach
 
 
@@ -111,8 +112,6 @@ def _train(
     found: Outside, place: Place, handle: TrackerHandle | None, folders: Sequence[PathLike[str]]
 ) -> None:
     """Train one student in this process, which is to see what it reads."""
-    from wd.distributed.train import SHARE
-
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError(f"{platform.node()} has no {folder}: {SHARE}")

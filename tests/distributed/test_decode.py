@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from wd.config import RayConfig
+from wd.distributed import decode
 from wd.distributed.decode import translate_apart
 from wd.errors import ClusterError, DataError, UserError
 
@@ -56,6 +57,14 @@ class TestOnWorkers:
         with pytest.warns(UserWarning, match="3 of 5"):
             told = translate_apart(tell, RayConfig(evaluation_cpus=1), "evaluation")
         assert told["threads"] == 1
+
+    def test_a_cluster_without_nodes_gets_one_before_it_is_asked_how_many_cpus_it_has(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = iter([None, 2.0])
+        monkeypatch.setattr(decode, "most_cpus", lambda: next(known))
+        with pytest.warns(UserWarning, match="3 of 5"):
+            assert translate_apart(tell, RayConfig(), "evaluation")["threads"] == 2
 
     def test_a_user_s_error_comes_back_as_itself(self) -> None:
         with pytest.raises(DataError, match=r"^nothing to evaluate$"):

@@ -16,7 +16,8 @@ from tests.waiting import wait_until
 from wd.config import RayConfig
 from wd.distributed import resources
 from wd.distributed.map import map_parts
-from wd.errors import ClusterError, DataError, RegistryError
+from wd.distributed.parts import make
+from wd.errors import ArtifactError, ClusterError, DataError, RegistryError
 from wd.store.shelf import Shelf
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
@@ -104,6 +105,13 @@ def test_failed_part_is_never_visible_and_the_others_stay(
     parts[1].write_text("good")
     map_parts(worker, parts, tmp_path / "out", config=CONFIG)
     assert visible(tmp_path / "out") == {"part-0": "A", "part-1": "GOOD"}
+
+
+def test_a_node_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.touch()
+    with pytest.raises(ArtifactError, match=r"has no .*/absent: put root on a file"):
+        make(lambda source, made: {}, part, tmp_path / "absent")
 
 
 def test_actors_that_cannot_fit_are_told(tmp_path: Path) -> None:

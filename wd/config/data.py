@@ -60,6 +60,9 @@ class CorpusConfig(Config):
     asked of a student (the gate, the ladder, the sweep) is asked on the first."""
     valid_fraction: Fraction = 0.01
     test_fraction: Fraction = 0.01
+    held_out_pairs: PositiveInt | None = 5000
+    """At most about so many pairs are held out for each of the two, whatever fraction of a big
+    corpus they are; null: as the fractions say."""
     packages: tuple[str, ...] = ()
     """Wheels to fetch from the package index: `NAME==VERSION --hash=sha256:DIGEST`."""
     source_column: Column = "source"

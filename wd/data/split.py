@@ -3,12 +3,14 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 
 from wd.config import CorpusConfig
 from wd.data.sources import Split
 
-_NOT_WORD = re.compile(r"[\W_]+")
+_MARKS = range(0x300, 0x20000)
+"""Where Unicode has its combining marks."""
 
 
 def pair_id(source: str, target: str) -> str:
@@ -19,8 +21,15 @@ def pair_id(source: str, target: str) -> str:
 def source_key(source: str) -> int:
     """Return a 64-bit hash of the source, blind to case, punctuation and character width."""
     folded = source if source.isascii() else unicodedata.normalize("NFKC", source)
-    words = _NOT_WORD.sub(" ", folded.casefold()).strip()
+    words = _not_words().sub(" ", folded.casefold()).strip()
     return int.from_bytes(blake2b((words or source).encode(), digest_size=8).digest(), "little")
+
+
+@cache
+def _not_words() -> re.Pattern[str]:
+    """Return what stands between words: not the marks, which are the vowels of many scripts."""
+    marks = "".join(chr(code) for code in _MARKS if unicodedata.category(chr(code)).startswith("M"))
+    return re.compile(f"(?:_|[^\\w{marks}])+")
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,9 @@ def part_label(split: Split, index: int) -> str:
 
 def choose_partition(config: CorpusConfig, pairs: int) -> Partition:
     """Choose how many parts each split gets, so that none outgrows `config.part_pairs` by much."""
-    valid = 0.0 if config.valid else config.valid_fraction
-    test = 0.0 if config.test else config.test_fraction
+    most = config.held_out_pairs / max(1, pairs) if config.held_out_pairs else 1.0
+    valid = 0.0 if config.valid else min(most, config.valid_fraction)
+    test = 0.0 if config.test else min(most, config.test_fraction)
     shares: dict[Split, float] = {"train": 1.0, "valid": valid, "test": test}
     parts = {
         split: -(-max(1, round(share * pairs)) // config.part_pairs)

@@ -35,6 +35,10 @@ def translate_apart(work: Translating[Result], config: RayConfig, who: str) -> R
         return work(device=device, threads=int(config.evaluation_cpus or 0))
     ensure_ray(config)
     gpus = gpu_share(config, gpu_on_cluster(config))
+    if not (gpus or config.evaluation_cpus or most_cpus()):  # scaled to nothing: let a node come
+        some = Want(config.map_cpus, 0.0, "ray.map_cpus")
+        await_room(some, who)
+        _in_actor(_nothing, device, 1, some, who, config.max_failures)
     cpus = config.evaluation_cpus or (None if gpus else most_cpus()) or config.map_cpus
     want = Want(cpus, gpus, "ray.map_cpus" if gpus else "ray.evaluation_cpus")
     await_room(want, who)
@@ -45,6 +49,10 @@ def translate_apart(work: Translating[Result], config: RayConfig, who: str) -> R
         raise errors.from_data(told["error"])
     result: Result = told["result"]
     return result
+
+
+def _nothing(*, device: str, threads: int) -> None:
+    """Do nothing, on a node that is there for it."""
 
 
 def _in_actor(

@@ -1,13 +1,15 @@
 """One part file of a map: made whole or not at all, its statistics beside it."""
 
 import json
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from wd.places import Place
+from wd.errors import ArtifactError
+from wd.places import SHARE, Place
 from wd.store import objects
 from wd.store.shelf import describe, here, names, pull, push
 
@@ -21,11 +23,14 @@ def make(worker: Worker, part: Place, out: Place) -> None:
     It writes into a folder of its own, so that two attempts never meet.
     """
     final, stats = out / part.name, out / _stats_name(part)
+    folder = here(final).parent
+    if not folder.is_dir():
+        raise ArtifactError(f"{platform.node()} has no {folder}: {SHARE}")
     with tempfile.TemporaryDirectory(
-        dir=here(final).parent, prefix=f".{part.name}.", suffix=".partial"
-    ) as folder:
-        made = Path(folder, part.name)
-        told = Path(folder, "stats")
+        dir=folder, prefix=f".{part.name}.", suffix=".partial"
+    ) as partial:
+        made = Path(partial, part.name)
+        told = Path(partial, "stats")
         told.write_text(json.dumps(worker(Path(part), made)), "utf-8")
         told.replace(here(stats))
         made.replace(here(final))
@@ -51,8 +56,9 @@ def stats_of(parts: Iterable[Place], out: Place) -> list[Stats]:
 
 def remove_leftovers(parts: Iterable[Place], out: Place) -> None:
     """Remove what killed attempts at some finished parts left behind on this node."""
-    for part in parts:
-        for leftover in here(out).glob(f".{part.name}.*.partial"):
+    made = {part.name for part in parts}
+    for leftover in here(out).glob(".*.partial"):
+        if leftover.name[1:].rsplit(".", 2)[0] in made:
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -18,6 +18,7 @@ from wd.distributed.interruption import beside, noted
 from wd.distributed.resources import Want, await_room
 from wd.distributed.runtime import ensure_ray
 from wd.logs import Voice
+from wd.places import SHARE
 from wd.store.shelf import here
 from wd.training.job import Trained, TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish, check_share
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
 
     from wd.distributed.notes import Note
 
-SHARE = (
-    "put root on a file system that all nodes share, or let it be an object store's address, "
-    "s3://BUCKET/PREFIX"
-)
-"""What to do where a node does not see the artifacts."""
 _LOOKS = 10
 """So many times per progress report the workers look whether they are to stop."""
 
