@@ -11,6 +11,7 @@ from pipelines.context import Run, Work, asked_once
 from pipelines.stages.corpus import corpus
 from pipelines.stages.generator import generator
 from pipelines.stages.hops import first_teacher
+from pipelines.stages.later_tests import later_tests
 from pipelines.stages.student import student
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
@@ -39,11 +40,13 @@ def evaluation(run: Run) -> Artifact:
         "WD": _phases(run),
     }
     models = {name: phases[-1] for name, phases in trained.items()}
+    later = {"tests": later_tests(run)} if recipe.evaluation.tests else {}
 
     def build(work: Work) -> Metrics:
         from wd.evaluation.report import FILES
 
-        report = _evaluate(recipe, text, trained, work.out)
+        tests = further_tests(recipe, text, *later.values())
+        report = _evaluate(recipe, test_set(recipe, text), tests, trained, work.out)
         for name in FILES:
             work.tracker.log_file(work.out / name)
         metrics = _metrics(report)
@@ -55,10 +58,10 @@ def evaluation(run: Run) -> Artifact:
         "evaluation",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation,
+            "evaluation": recipe.evaluation.without("tests"),
             "languages": [recipe.source_language, recipe.target_language],
         },
-        inputs={"corpus": text, **models},
+        inputs={"corpus": text, **later, **models},
         build=build,
         label=f"{recipe.name}-{recipe.student}",
     )
@@ -89,10 +92,15 @@ def test_set(recipe: Recipe, text: Artifact) -> "TestSet":
     return _read(recipe, text, "test")
 
 
-def further_tests(recipe: Recipe, text: Artifact) -> dict[str, "TestSet"]:
-    """Return the other test sets by their names."""
-    folders = list(recipe.corpus.tests)[1:]
-    return {folder.removeprefix("test-"): _read(recipe, text, folder) for folder in folders}
+def further_tests(recipe: Recipe, text: Artifact, *later: Artifact) -> dict[str, "TestSet"]:
+    """Return the other test sets by their names: the corpus', and those that were named `later`."""
+    folders = dict.fromkeys(list(recipe.corpus.tests)[1:], text)
+    for one in later:
+        folders |= dict.fromkeys(one.metrics["pairs"], one)
+    return {
+        folder.removeprefix("test-"): _read(recipe, where, folder)
+        for folder, where in folders.items()
+    }
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
@@ -109,11 +117,16 @@ def _read(recipe: Recipe, text: Artifact, folder: str) -> "TestSet":
         references=[line for table in tables for line in table["target"].to_pylist()],
         source_language=recipe.source_language,
         target_language=recipe.target_language,
+        in_training=text.metrics.get("in_training", {}).get(folder, 0),
     )
 
 
 def _evaluate(
-    recipe: Recipe, text: Artifact, trained: Mapping[str, Sequence[Artifact]], out: Path
+    recipe: Recipe,
+    test: "TestSet",
+    tests: Mapping[str, "TestSet"],
+    trained: Mapping[str, Sequence[Artifact]],
+    out: Path,
 ) -> "Report":
     """Translate with what each phase after phase of training ended in."""
     from wd.distributed.decode import translate_apart
@@ -134,12 +147,12 @@ def _evaluate(
             )
             for name, (*before, model) in trained.items()
         ],
-        test_set(recipe, text),
+        test,
         recipe.evaluation,
         title=f"{recipe.name}, student {recipe.student}",
         baseline="KD",
         origin=Origin.here(),
-        tests=further_tests(recipe, text),
+        tests=tests,
     )
     report, texts = translate_apart(work, recipe.ray, "evaluation")
     write_report(report, out)

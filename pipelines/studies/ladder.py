@@ -66,7 +66,7 @@ def ladder(
         "ladder",
         version=VERSION,
         config={
-            "evaluation": recipe.evaluation,
+            "evaluation": recipe.evaluation.without("tests"),
             "languages": [recipe.source_language, recipe.target_language],
             "students": shapes,
             "rungs": [rung.name for rung in rungs],

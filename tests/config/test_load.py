@@ -117,6 +117,7 @@ def test_frozen(path: Path) -> None:
         ("corpus.test={news: text}", r"corpus\.test\.news: must be a list"),
         ("corpus.test={news: []}", r"corpus\.test: news names no files"),
         ("corpus.test={a/b: [text]}", r"corpus\.test\.a/b\.\[key\]: a name holds no"),
+        ("evaluation.tests={news: []}", r"evaluation\.tests: news names no files"),
         ("teacher=big", r"teacher: must be a section of keys"),
         ("teacher.into=deu", r"teacher: into: it chooses .* set from"),
         ("name=a/b", r"name: "),
@@ -146,6 +147,14 @@ def test_a_mistake_is_named(path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as error:
         load_recipe(path, [override])
     assert "pydantic" not in str(error.value)
+
+
+def test_a_later_test_set_has_a_name_of_its_own(path: Path) -> None:
+    named = ["corpus.test={news: ['n.{lang}'], talks: ['t.{lang}']}"]
+    load_recipe(path, [*named, "evaluation.tests={web: ['w.{lang}']}"])
+    for name in ("news", "talks"):
+        with pytest.raises(ConfigError, match=f"{name} is a test set of the corpus already"):
+            load_recipe(path, [*named, f"evaluation.tests={{{name}: ['w.{{lang}}']}}"])
 
 
 @pytest.mark.parametrize(

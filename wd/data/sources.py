@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from wd.config import CorpusConfig
@@ -64,10 +65,17 @@ def find_entries(
     if not config.train:
         raise DataError(f"corpus.train names no files. {config.hint}".strip())
     names = {"train": config.train, "valid": config.valid, "test": (), **config.tests}
-    return {
-        split: [_entry(config, name, languages, wheels) for name in files]
-        for split, files in names.items()
-    }
+    return {split: entries_of(config, files, languages, wheels) for split, files in names.items()}
+
+
+def entries_of(
+    config: CorpusConfig,
+    names: Sequence[str],
+    languages: tuple[str, str],
+    wheels: Mapping[str, Path] = MappingProxyType({}),
+) -> list[Entry]:
+    """Return the entries that some names below `corpus.dir` stand for; raises as `find_entries`."""
+    return [_entry(config, name, languages, wheels) for name in names]
 
 
 def find_texts(config: CorpusConfig, names: Sequence[str], language: str) -> list[Entry]:

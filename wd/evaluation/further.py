@@ -28,10 +28,12 @@ class FurtherTest(Config):
 
     name: str
     sentences: int
+    in_training: int = 0
+    """So many of its sources stand in the training text, but for case and punctuation."""
     rows: tuple[FurtherRow, ...]
 
 
-COLUMNS = ("test set", "sentences", "system", "BLEU", "chrF", "p")
+COLUMNS = ("test set", "sentences", "in training", "system", "BLEU", "chrF", "p")
 
 
 def scored(
@@ -60,7 +62,14 @@ def scored(
             )
             for system, lines in said.items()
         )
-        found.append(FurtherTest(name=name, sentences=len(test.sources), rows=rows))
+        found.append(
+            FurtherTest(
+                name=name,
+                sentences=len(test.sources),
+                in_training=test.in_training,
+                rows=rows,
+            )
+        )
         texts |= {f"{system}.{name}": lines for system, lines in said.items()}
     return tuple(found), texts
 
@@ -71,6 +80,7 @@ def cells(tests: Sequence[FurtherTest]) -> list[tuple[str, ...]]:
         (
             test.name,
             f"{test.sentences:,}",
+            f"{test.in_training:,}",
             row.name,
             f"{row.quality.bleu:.2f}",
             f"{row.quality.chrf:.2f}",

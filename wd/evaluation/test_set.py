@@ -14,3 +14,5 @@ class TestSet:
     references: Sequence[str]
     source_language: str
     target_language: str
+    in_training: int = 0
+    """So many of its sources stand in the training text."""

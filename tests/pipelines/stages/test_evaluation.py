@@ -13,7 +13,15 @@ from pipelines.context import Run, Work
 from pipelines.stages import evaluation as evaluate
 from pipelines.stages import pseudo
 from wd.artifacts import Artifact
-from wd.config import CorpusConfig, EvaluationConfig, PseudoConfig, RayConfig, Recipe, StackShape
+from wd.config import (
+    CorpusConfig,
+    EvaluationConfig,
+    PseudoConfig,
+    RayConfig,
+    Recipe,
+    StackShape,
+    overridden,
+)
 from wd.data.schema import CORPUS, PSEUDO, part_files, part_name
 from wd.errors import DataError
 from wd.evaluation.quality import score
@@ -135,6 +143,37 @@ def test_further_test_sets_have_scores_of_their_own(
     assert [row.name for row in talks.rows] == [row.name for row in report.rows]
     evaluate.print_table(made)
     assert "further test sets" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_a_test_set_may_be_named_when_all_is_trained(
+    run: Run, sentences: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    before = evaluate.evaluation(run)
+    lines = [sentences[0].upper(), *sentences[90:95], sentences[1], sentences[1]]
+    (tmp_path / "news.en").write_text("\n".join(lines) + "\n")
+    (tmp_path / "news.de").write_text("\n".join(map(str.upper, lines)) + "\n")
+    named = {"corpus.dir": str(tmp_path), "evaluation.tests": {"news": ["news.{lang}"]}}
+    later = overridden(run.recipe, named)
+    with Run(later) as again:
+        made = evaluate.evaluation(again)
+    inputs = dict(made.manifest["inputs"])
+    assert inputs.pop("tests").startswith("corpus/tiny-tests-")
+    assert inputs == before.manifest["inputs"]
+    (news,) = read_report(made.path).further
+    assert (news.name, news.sentences, news.in_training) == ("news", 8, 3)
+    for row in news.rows:
+        said = (made.path / f"{row.name}.news.txt").read_text().split("\n")[:-1]
+        assert row.quality == score(said, [line.upper() for line in lines], "de")
+    assert "test-news: 3 of 8 stand in the training text" in caplog.text
+    assert "in training" in (made.path / "report.html").read_text()
+    (tmp_path / "moved").mkdir()
+    for name in ("news.en", "news.de"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    with Run(overridden(later, {"corpus.dir": str(tmp_path / "moved")})) as moved:
+        assert evaluate.evaluation(moved).name == made.name
 
 
 def test_a_second_evaluation_does_nothing(run: Run) -> None:

@@ -1,0 +1,32 @@
+"""Which sentences of test sets stand in the text that was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wd.data.parts import read_part
+from wd.data.split import source_key
+from wd.places import Place
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Worker: a part of training text in, the keys out of those sources that are asked for."""
+
+    asked: Place
+    """NumPy file with source keys (uint64)."""
+
+    def __call__(self, part_in: Path, part_out: Path) -> dict[str, Any]:
+        """Return how many were found."""
+        sources = read_part(part_in, ["source"])["source"].to_pylist()
+        found = np.intersect1d(np.load(Path(self.asked)), keys_of(sources))
+        with part_out.open("wb") as file:
+            np.save(file, found)
+        return {"found": len(found)}
+
+
+def keys_of(sources: list[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return the key of each source."""
+    return np.array([source_key(source) for source in sources], np.uint64)
