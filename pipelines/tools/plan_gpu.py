@@ -31,7 +31,8 @@ USABLE, RESERVED = 0.9, 1.5e9
 """Share of a card's memory that tensors can fill before it is in pieces; bytes that CUDA, cuBLAS
 and NCCL take."""
 ASSUMPTIONS = (
-    "memory and batches: counted (tests/model/test_memory.py counts the same in a real pass)",
+    "memory and batches: counted (tests/model/test_memory.py counts the same in a real pass), in "
+    "bfloat16: precision float32 takes about twice as much for a batch, and many times the hours",
     f"usable: {USABLE:.0%} of the card, less {RESERVED / 1e9:g} GB for CUDA and NCCL: assumed",
     "hours: counted FLOPs at one MFU on any number of cards: assumed, not measured; without "
     "validation, decoding, reading, generating in phase 1, and the cards' exchange",

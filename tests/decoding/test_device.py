@@ -10,6 +10,7 @@ from typing import Any
 
 import ctranslate2
 import pytest
+import torch
 
 from wd.config import DecodingConfig
 from wd.decoding import device
@@ -25,9 +26,11 @@ class Pretended:
 
     error: str | None = None
     asked: list[str] = []  # noqa: RUF012 - of all engines of a test, in order
+    indices: list[int] = []  # noqa: RUF012
 
-    def __init__(self, folder: str, *, device: str, **settings: Any) -> None:
+    def __init__(self, folder: str, *, device: str, device_index: int, **settings: Any) -> None:
         type(self).asked.append(device)
+        type(self).indices.append(device_index)
         self.device = device
         self._engine = ENGINE(folder, device="cpu", **settings)
 
@@ -50,11 +53,32 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Pretended]]:
     monkeypatch.setattr(ctranslate2, "Translator", Pretended)
     monkeypatch.setattr(Pretended, "error", None)
     monkeypatch.setattr(Pretended, "asked", [])
-    for remembered in (device.trouble, device._warn):
+    monkeypatch.setattr(Pretended, "indices", [])
+    for remembered in (device._lasting_trouble, device._warn):
         remembered.cache_clear()
     yield Pretended
-    for remembered in (device.trouble, device._warn):
+    for remembered in (device._lasting_trouble, device._warn):
         remembered.cache_clear()
+
+
+def test_a_full_gpu_is_tried_again(
+    machine: type[Pretended], model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "error", "CUDA failed with error out of memory")
+    assert device.chosen_device("auto") == "cpu"
+    with pytest.raises(ConfigError, match=r"cannot use the GPU now .*out of memory"):
+        device.chosen_device("cuda")
+    monkeypatch.setattr(machine, "error", None)
+    assert device.chosen_device("auto") == "cuda"
+
+
+def test_the_gpu_is_the_one_that_torch_computes_on_here(
+    machine: type[Pretended], model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    Translator.from_directory(model_folder, device="cuda", quantization="float32")
+    assert machine.indices == [3, 3]  # the trial, and the model
 
 
 def test_a_gpu_that_translates_is_used_and_tried_once(

@@ -52,6 +52,21 @@ def test_equals_one_by_one_in_bfloat16(build: Build) -> None:
         assert error < 0.03, name
 
 
+@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize(
+    ("biases", "grouping"), [(True, {"biases": "fresh"}), (True, {"biases": "copied"}), (False, {})]
+)
+def test_vectors_that_are_all_alike(
+    build: Build, name: str, norm: str, biases: bool, grouping: dict[str, str]
+) -> None:
+    if (name, grouping) == ("tiny", {"biases": "copied"}):
+        grouping = {"biases": "fresh", "norms": "fresh"}  # no vector of another width is copied
+    generator = build(name, grouping, teacher={"norm": norm, "biases": biases})
+    one_by_one, together = (made(generator, path, False) for path in (nullcontext(), gpu_paths()))
+    torch.testing.assert_close(together, one_by_one, rtol=1e-4, atol=1e-5)
+
+
 def test_forms_that_only_some_classes_have(build: Build) -> None:
     grouping = {"norms": "fresh", "output_projection": "linear", "width_maps": "changed_axes"}
     generator = build("both", grouping, layers="mean")

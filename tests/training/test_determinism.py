@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from wd.errors import ConfigError
+from wd.training import teacher_pass
 from wd.training.determinism import WORKSPACE, reproducible
 from wd.training.job import TrainingJob, result_of
 from wd.training.loop import Wish
@@ -69,3 +71,20 @@ def test_cublas_is_told_before_a_gpu_is_used(
     monkeypatch.setenv(WORKSPACE, ":0:0")
     with pytest.raises(ConfigError, match=WORKSPACE), reproducible(config, CUDA):
         pass
+
+
+def test_a_teacher_s_pass_before_it_gives_products_the_same_order(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuBLAS is asked once a process: at its first product."""
+
+    def no_gpu_after_all(model: Path) -> None:
+        assert os.environ[WORKSPACE] == ":4096:8"
+        raise FileNotFoundError
+
+    monkeypatch.setenv(WORKSPACE, "")
+    monkeypatch.delenv(WORKSPACE)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(teacher_pass, "load_transformer", no_gpu_after_all)
+    with pytest.raises(FileNotFoundError):
+        teacher_pass.PartDistributions(model_folder, 8, "float16", "auto")

@@ -4,6 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from wd.training.memory import give_freed_memory_back
 
 STEPS = """
 import resource, sys, torch
@@ -41,6 +44,16 @@ kept = psutil.Process().memory_info().rss
 give_freed_memory_back()
 print(kept - before, psutil.Process().memory_info().rss - before)
 """
+
+
+def test_a_gpu_s_gets_back_to_who_else_computes_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    give_freed_memory_back()
+    assert not emptied  # torch has not touched a GPU here
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    give_freed_memory_back()
+    assert emptied == [True]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is about glibc")

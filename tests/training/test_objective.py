@@ -64,6 +64,24 @@ def extra(student: Transformer, teacher: Transformer, batch: Batch, **weights: f
     return losses[0] - losses[1]
 
 
+@pytest.mark.parametrize("hidden_states", [0.0, 0.3])
+def test_layers_are_listened_to_only_where_they_are_compared(
+    random_model: Model, batches: list[Batch], hidden_states: float
+) -> None:
+    """A compiled layer with a hook of its own would be a graph of its own."""
+    teacher, student = random_model(0), random_model(1)
+    config = ObjectiveConfig(word_kd=0.5, hidden_states=hidden_states)
+    guide = Guide(teacher, student.config, config, GroupingConfig())
+    heard = []
+    for model in (teacher, student):
+        layers = [*model.encoder.layers, *model.decoder.layers]
+        model.register_forward_hook(
+            lambda *_, layers=layers: heard.append(any(one._forward_hooks for one in layers))
+        )
+    Objective(0.1, guide)(student, student, batches[0])
+    assert heard == [hidden_states > 0] * 2
+
+
 def padded(batch: Batch, source: int, target: int) -> Batch:
     """Return the batch with so many more columns of padding."""
     return Batch(

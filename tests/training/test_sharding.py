@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,19 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from wd.config import ObjectiveConfig
-from wd.data.batches import ShardReader
+from wd.config import ModelConfig, ObjectiveConfig, StackShape
+from wd.config.training import FineTuningConfig
+from wd.data.batches import Batch, ShardReader
 from wd.data.schema import PAD
 from wd.model.directory import save_weights
+from wd.model.transformer import Transformer
 from wd.training.averaging import MovingAverage
 from wd.training.job import Trained, TrainingJob, result_of
 from wd.training.loop import Wish
+from wd.training.objective import Objective
 from wd.training.run import make_trainee, run_job
 from wd.training.sharding import evened, gathered, is_spread, shares
+from wd.training.trainee import ModelTrainee
 from wd.training.world import World
 
 Job = Callable[..., TrainingJob]
@@ -53,6 +58,27 @@ def _one(rank: int, port: int, work: Callable[..., None], arguments: tuple[Any, 
 def train_all(world: World, jobs: list[TrainingJob]) -> None:
     for job in jobs:
         run_job(job, world, lambda _: None)
+
+
+def count_graphs(world: World, expected: int) -> None:
+    """Train a compiled model of layers above a mebibyte on sentences of several lengths."""
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compile = partial(torch.compile, backend=backend)  # of a process of its own
+    stack = StackShape(layers=3, d_model=192, heads=4, feed_forward=768)
+    model = Transformer(
+        ModelConfig(encoder=stack, decoder=stack, source_vocabulary=50, target_vocabulary=50)
+    )
+    config = FineTuningConfig(compile=True, precision="float32")
+    trainee = ModelTrainee(model, config, Objective(0.1), world)
+    for source, target in ((7, 9), (11, 5), (6, 13)):
+        pieces = [torch.randint(4, 50, (5, length)) for length in (source, target, target)]
+        trainee.backward([Batch(*pieces)], 1.0)
+    assert len(graphs) == expected
 
 
 def stop(world: World, job: TrainingJob) -> None:
@@ -202,3 +228,8 @@ def test_a_worker_with_fewer_batches_gets_one_that_counts_nothing(
     gradients = [each.grad for each in trainee.module.parameters() if each.grad is not None]
     assert gradients
     assert all((each == 0).all() for each in gradients)
+
+
+@pytest.mark.slow
+def test_layers_that_several_workers_compile_are_whole_graphs() -> None:
+    on_two(count_graphs, 2)  # a layer of the encoder's and one of the decoder's

@@ -13,7 +13,7 @@ import torch
 from wd.config import ModelConfig, StackShape
 from wd.data.schema import BOS, EOS, UNK
 from wd.decoding.convert import write_ctranslate2
-from wd.errors import ConfigError
+from wd.errors import ConfigError, out_of_memory
 from wd.model.sizes import tensor_shapes
 
 _CUBLAS = ("libcublasLt.so.12", "libcublas.so.12")
@@ -46,21 +46,37 @@ def chosen_device(device: str) -> str:
     return "cpu"
 
 
+def device_index(device: str) -> int:
+    """Return which of the GPUs that this process sees: the one that torch computes on here."""
+    on_gpu = device == "cuda" and torch.cuda.is_initialized()
+    return torch.cuda.current_device() if on_gpu else 0
+
+
 def has_gpu() -> bool:
     """Tell whether the driver shows this process a GPU, which is not to say that it works."""
     return bool(ctranslate2.get_cuda_device_count() > 0)
 
 
-@cache
 def trouble() -> str | None:
     """Return what keeps CTranslate2 from the GPU, and what to do; None if it works.
 
     The driver counts GPUs without CUDA's libraries, so only a translation shows that all is there.
+    It is tried once a process, and again where there was no memory for it: that may pass.
     """
+    try:
+        return _lasting_trouble()
+    except RuntimeError as error:
+        return f"CTranslate2 cannot use the GPU now ({str(error).splitlines()[0]})"
+
+
+@cache
+def _lasting_trouble() -> str | None:
     try:
         _preload_cublas()
         _translate_a_line()
     except (OSError, RuntimeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         why = str(error).splitlines()[0]
         if "libcublas" in why:
             return f"CTranslate2 finds no cuBLAS 12 ({why}); {_INSTALL}"
@@ -101,5 +117,5 @@ def _translate_a_line() -> None:
         pieces[index] = piece
     with tempfile.TemporaryDirectory(prefix="wd-decoding-") as folder:
         write_ctranslate2(Path(folder), config, state, source_pieces=pieces, target_pieces=pieces)
-        engine = ctranslate2.Translator(folder, device="cuda")
+        engine = ctranslate2.Translator(folder, device="cuda", device_index=device_index("cuda"))
         engine.translate_batch([[pieces[-1], pieces[EOS]]], beam_size=1, max_decoding_length=2)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wd.config import ChosenQuantization, DecodingConfig, ModelConfig, Quantization
 from wd.decoding.convert import write_ctranslate2
-from wd.decoding.device import chosen_device
+from wd.decoding.device import chosen_device, device_index
 from wd.decoding.out_of_memory import memory_explained
 from wd.errors import ConfigError
 from wd.machine import usable_cpus
@@ -53,6 +53,7 @@ def loaded_engine(
                 ctranslate2.Translator,
                 folder,
                 device=device,
+                device_index=device_index(device),
                 compute_type=chosen,
                 inter_threads=decoding_threads(device, threads),
                 intra_threads=threads_per_batch,

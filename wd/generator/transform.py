@@ -8,6 +8,7 @@ as [1, R, width]: an optimiser step looks up a small share of a vocabulary.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -155,11 +156,12 @@ def gated(
     """
     shifts = [_rows(part.shift, rows) for part in parts]
     gates = [_rows(part.gate, rows) for part in parts if part.gate is not None]
-    squashed = _beside(ts).tanh()
+    beside = partial(_beside, alone=len(parts) == 1)
+    squashed = beside(ts).tanh()
     if gates:
-        made = torch.addcmul(_beside(shifts), squashed, _beside(gates))
+        made = torch.addcmul(beside(shifts), squashed, beside(gates))
     else:
-        made = _beside(shifts) + squashed
+        made = beside(shifts) + squashed
     return _apart(made, shifts)
 
 
@@ -199,12 +201,13 @@ def scaled(parts: Sequence[Elementwise]) -> list[Sequence[Tensor]]:
     """Return the S instances of each part, all of which have a learned W, at once."""
     scales = [part.scale for part in parts if part.scale is not None]
     weights = [weight for part in parts for weight in part.weights]
-    return _apart(_beside(scales) * _beside(weights), scales)
+    beside = partial(_beside, alone=len(weights) == 1)
+    return _apart(beside(scales) * beside(weights), scales)
 
 
-def _beside(tensors: Sequence[Tensor]) -> Tensor:
-    """Return tensors' elements in one row; a single tensor as it is, which copies nothing."""
-    return torch.cat([each.flatten() for each in tensors]) if len(tensors) > 1 else tensors[0]
+def _beside(tensors: Sequence[Tensor], *, alone: bool) -> Tensor:
+    """Return tensors' elements in one row; of a part alone its one as it is, to copy nothing."""
+    return tensors[0] if alone else torch.cat([each.flatten() for each in tensors])
 
 
 def _apart(made: Tensor, like: Sequence[Tensor]) -> list[Sequence[Tensor]]:

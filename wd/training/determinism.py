@@ -15,6 +15,12 @@ _FIXED = (":4096:8", ":16:8")
 """Either is deterministic. The first takes 32 MiB, as torch does by itself on an H100."""
 
 
+def fix_order(device: torch.device) -> None:
+    """Give products on a GPU one order; whoever multiplies first in a process must have said so."""
+    if device.type == "cuda":
+        os.environ.setdefault(WORKSPACE, _FIXED[0])
+
+
 @contextmanager
 def reproducible(config: TrainingConfig, device: torch.device) -> Iterator[None]:
     """Let torch use only kernels that sum in a fixed order, if the config says so.
@@ -23,8 +29,7 @@ def reproducible(config: TrainingConfig, device: torch.device) -> Iterator[None]
     GPU leaves it: a later one in the same process may need it. Raises ConfigError if the
     environment has another that is needed.
     """
-    if device.type == "cuda":
-        os.environ.setdefault(WORKSPACE, _FIXED[0])
+    fix_order(device)
     if not config.deterministic:
         yield
         return

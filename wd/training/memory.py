@@ -1,9 +1,11 @@
-"""Memory on the CPU: what one training step frees, the next one takes again."""
+"""Memory: what one training step frees, the next one takes again."""
 
 import ctypes
 import gc
 import sys
 from collections.abc import Callable
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """These are parameters of `mallopt`, as glibc's malloc.h numbers them."""
@@ -23,13 +25,20 @@ def keep_freed_memory() -> None:
 
 
 def give_freed_memory_back() -> None:
-    """Undo `keep_freed_memory`, and return to the kernel what is free."""
+    """Undo `keep_freed_memory`, and return what is free: to the kernel, to the GPU's driver."""
     if mallopt := _of_glibc("mallopt"):
         mallopt(_MMAP_MAX, _MMAPS)
         mallopt(_TRIM_THRESHOLD, _THRESHOLD_BYTES)
     gc.collect()  # what was trained is held in circles
+    empty_gpu_cache()
     if trim := _of_glibc("malloc_trim"):
         trim(0)
+
+
+def empty_gpu_cache() -> None:
+    """Give back what torch keeps of a GPU's memory for later: CTranslate2 cannot use it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:

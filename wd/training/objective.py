@@ -4,6 +4,7 @@ Shapes: B sentences, S source and T target positions, V target vocabulary.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,13 @@ class Guide:
         if config.hidden_states:
             self._layers = counterparts(teacher.config, student, grouping)
 
+    def recording(self, model: Transformer) -> AbstractContextManager[States]:
+        """Return a context that yields what the layers put out, if that is compared.
+
+        A compiled layer with a hook of its own is compiled apart from its likes.
+        """
+        return recorded(model) if self._layers else nullcontext({})
+
     def loss(
         self, logits_BTV: Tensor, states: States, batch: Batch, *, compiled: bool = False
     ) -> Tensor:
@@ -47,7 +55,7 @@ class Guide:
 
         Summed over target pieces; of the states' distance, each piece has its sentence's.
         """
-        with torch.no_grad(), recorded(self._teacher) as goals:
+        with torch.no_grad(), self.recording(self._teacher) as goals:
             goal_BTV = self._teacher(batch.source_BS, batch.target_in_BT)
         loss = torch.zeros((), device=logits_BTV.device)
         if self._config.word_kd:
@@ -102,7 +110,7 @@ class Objective:
             logits_BTV = forward(batch.source_BS, batch.target_in_BT)
             added = self.guide.loss(logits_BTV, batch, compiled=self.compiled)
             return self._cross_entropy(logits_BTV, batch) + added
-        with recorded(model) as states:
+        with self.guide.recording(model) as states:
             logits_BTV = forward(batch.source_BS, batch.target_in_BT)
         loss = self._cross_entropy(logits_BTV, batch)
         return loss + self.guide.loss(logits_BTV, states, batch, compiled=self.compiled)

@@ -13,6 +13,7 @@ from wd.data.schema import PAD
 from wd.errors import memory_explained
 from wd.model.directory import load_transformer
 from wd.places import Place
+from wd.training.determinism import fix_order
 from wd.training.world import autocast
 
 
@@ -23,6 +24,7 @@ class PartDistributions:
         """Load it; `device` is cpu, cuda or auto."""
         on_gpu = device != "cpu" and torch.cuda.is_available()
         self._device = torch.device("cuda" if on_gpu else "cpu")
+        fix_order(self._device)  # a deterministic training may follow in this process
         self._teacher = load_transformer(Path(model)).to(self._device)
         vocabulary = self._teacher.config.target_vocabulary
         self._top_k = min(top_k, vocabulary)

@@ -107,6 +107,9 @@ class Trainee(ABC):
         minutes.
         """
         if self._config.compile:
+            # It would cut what several workers compile into pieces, to send their gradients early;
+            # layers are such pieces already.
+            torch._dynamo.config.optimize_ddp = False
             for stack in (model.encoder, model.decoder):
                 for layer in stack.layers:
                     layer.compile(dynamic=True)

@@ -22,6 +22,7 @@ from wd.evaluation.quality import Quality, score
 from wd.model.transformer import Transformer
 from wd.places import Place
 from wd.training.loss import cross_entropy
+from wd.training.memory import empty_gpu_cache
 from wd.training.world import World, autocast
 
 
@@ -114,6 +115,7 @@ def _somewhere(translated: Callable[[str], list[str]], device: torch.device) -> 
     """
     if device.type == "cpu":
         return translated("cpu")
+    empty_gpu_cache()
     try:
         return translated("auto")
     except (RuntimeError, UserError) as error:  # a user's mistake will be one on the CPU, too
