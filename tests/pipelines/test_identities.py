@@ -81,6 +81,7 @@ VALUES: dict[str, Any] = {
     "test": ["more.{lang}"],
     "packages": ["six==1.17.0 --hash=sha256:" + 64 * "0"],
     "monolingual": ["more.{lang}"],
+    "evaluation.tests": {"web": ["more.{lang}"]},
     "source_column": "en",
     "target_column": "de",
     "hint": "somewhere",
@@ -168,8 +169,9 @@ def artifacts(recipe: Recipe) -> dict[str, str]:
     for name in run.outlook:
         stage, label = name.split("/")
         words, digest = label.rsplit("-", 1)
-        if words.endswith("-monolingual"):
-            stage = "monolingual"
+        for further in ("monolingual", "tests"):
+            if words.endswith(f"-{further}"):
+                stage = further
         if stage == "shards" and words.endswith("-pseudo"):
             stage = "pseudo-shards"
         if stage == "student":

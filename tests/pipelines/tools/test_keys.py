@@ -28,7 +28,7 @@ def test_every_key_is_told_once_with_its_default() -> None:
 
     def walk(section: dict[str, object], path: str) -> None:
         for name, value in section.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and value:
                 walk(value, f"{path}{name}.")
             else:
                 leaves[f"{path}{name}"] = value
@@ -45,8 +45,9 @@ def test_what_is_told_can_be_said() -> None:
         overridden(BARE, {key.path: yaml.safe_load(key.default or "")})
         if re.fullmatch(r"\w+( \| \w+)+", key.values):  # also a type's name, as a string
             for value in key.values.split(" | "):
-                # Half precision needs a GPU.
-                overridden(BARE, {"ray.gpu": True} | {key.path: yaml.safe_load(value)})
+                # Half precision needs a GPU, and a language of a teacher's such a teacher.
+                others = {"ray.gpu": True, "teacher.from": "model"}
+                overridden(BARE, others | {key.path: yaml.safe_load(value)})
 
 
 @pytest.mark.parametrize("recipe", shipped_recipes())
