@@ -10,10 +10,11 @@ from pipelines.stages.pseudo import sources
 from wd.artifacts import Artifact, Metrics
 from wd.config import Recipe
 from wd.data.given import write_given
-from wd.data.overlap import Overlap, keys_of
+from wd.data.overlap import Overlap
 from wd.data.parts import read_part
 from wd.data.schema import part_files
 from wd.data.sources import Entry, entries_of
+from wd.data.split import keys_of
 from wd.store.shelf import here, pull, push
 
 VERSION = 1

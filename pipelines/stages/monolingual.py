@@ -15,7 +15,7 @@ from wd.data.parts import read_part
 from wd.data.raw import write_raw
 from wd.data.schema import part_name
 from wd.data.sources import Entry, find_texts
-from wd.data.split import Partition, part_label, source_key
+from wd.data.split import Partition, keys_of, part_label
 from wd.errors import DataError
 from wd.places import Place
 from wd.store.shelf import here, push
@@ -95,10 +95,7 @@ def _build(
 
 def _keys(parts: list[Place], file: Place) -> Place:
     """Write the source keys of the parts, in order, and return the file."""
-    found = [
-        np.array([source_key(source) for source in table["source"].to_pylist()], np.uint64)
-        for table in (read_part(Path(part), ["source"]) for part in parts)
-    ]
+    found = [keys_of(read_part(Path(part), ["source"])["source"].to_pylist()) for part in parts]
     np.save(here(file), np.unique(np.concatenate([*found, np.zeros(0, np.uint64)])))
     push(file)
     return file

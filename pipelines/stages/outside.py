@@ -29,7 +29,6 @@ class Outside:
 
 def outside(run: Run, recipe: Recipe) -> Outside:
     """Return what `recipe`, the run's own for another process, finds outside the root."""
-    answers: dict[Hashable, Artifact] = {}
     with run.sibling(recipe) as asked:
         corpus(asked)
         if recipe.pseudo.monolingual:
@@ -38,8 +37,7 @@ def outside(run: Run, recipe: Recipe) -> Outside:
             imported_teacher(asked)
         for place in recipe.pseudo.teachers:
             further_teacher(asked, place)
-        answers |= asked.answers
-    return Outside(recipe, answers)
+        return Outside(recipe, asked.answers)
 
 
 def _named(recipe: Recipe) -> tuple[Any, ...]:

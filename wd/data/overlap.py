@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wd.data.parts import read_part
-from wd.data.split import source_key
+from wd.data.split import keys_of
 from wd.places import Place
 
 
@@ -25,8 +25,3 @@ class Overlap:
         with part_out.open("wb") as file:
             np.save(file, found)
         return {"found": len(found)}
-
-
-def keys_of(sources: list[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Return the key of each source."""
-    return np.array([source_key(source) for source in sources], np.uint64)

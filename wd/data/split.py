@@ -2,9 +2,13 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from typing import Any
+
+import numpy as np
 
 from wd.config import CorpusConfig
 from wd.data.sources import Split
@@ -23,6 +27,11 @@ def source_key(source: str) -> int:
     folded = source if source.isascii() else unicodedata.normalize("NFKC", source)
     words = _not_words().sub(" ", folded.casefold()).strip()
     return int.from_bytes(blake2b((words or source).encode(), digest_size=8).digest(), "little")
+
+
+def keys_of(sources: Iterable[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return the key of each source, in their order."""
+    return np.array([source_key(source) for source in sources], np.uint64)
 
 
 @cache
