@@ -28,9 +28,9 @@ class Machines:
     settings: Mapping[str, str]
     """Environment variables of all of them."""
 
-    def start(self, number: int) -> subprocess.Popen[bytes]:
-        """Start a machine's node, which has one CPU."""
-        own, within = _separate(self.folder, number)
+    def start(self, number: int, *hidden: Path) -> subprocess.Popen[bytes]:
+        """Start a machine's node, which has one CPU, and sees nothing of `hidden` folders."""
+        own, within = _separate(self.folder, number, *hidden)
         return self.cluster.add_node(
             "--num-cpus=1", environment={**self.settings, **own}, within=within
         )
@@ -55,7 +55,7 @@ def separate_machines(settings: Mapping[str, str]) -> Iterator[Machines]:
             yield Machines(running, folder, settings)
 
 
-def _separate(folder: Path, number: int) -> tuple[dict[str, str], tuple[str, ...]]:
+def _separate(folder: Path, number: int, *hidden: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return a machine's own variables, and a command that runs another as one of it."""
     places = [folder / f"{each}" for each in range(_MOST)]
     for place in places:
@@ -63,7 +63,7 @@ def _separate(folder: Path, number: int) -> tuple[dict[str, str], tuple[str, ...
             (place / name).mkdir(parents=True, exist_ok=True)
     own = {variable: str(places[number] / name) for variable, name in _FOLDERS.items()}
     others = [place for each, place in enumerate(places) if each != number]
-    return own, _hiding(others)
+    return own, _hiding([*others, *hidden])
 
 
 def _hiding(folders: list[Path]) -> tuple[str, ...]:

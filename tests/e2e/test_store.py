@@ -183,10 +183,10 @@ def kill_driver(command: str) -> None:
 def test_studies_spread_over_machines(
     machines: Machines, recipe: Path, whole: Path, store_root: str
 ) -> None:
-    """Students and trials train side by side on nodes that see nothing of each other."""
+    """Students and trials train on nodes that see nothing of each other, nor of the text."""
     prepare(store_root, whole)
     for number in (1, 2):
-        machines.start(number)
+        machines.start(number, recipe.parent)
     two = ("ray.workers=1", "ray.cpus_per_worker=1", "ray.map_cpus=0.5", f"root={store_root}")
     ladder = ("ladder", str(recipe), "--method", "wd", "--concurrent", "2", *two)
     status, log, messages = submit(machines.cluster, *ladder)
