@@ -152,7 +152,7 @@ class Store:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self._note(identity)
-        before = self.find(identity)
+        before = None if self.is_local else self.find(identity)
         started = datetime.now(UTC)
         try:
             metrics = build(partial)

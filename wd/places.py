@@ -1,7 +1,9 @@
 """Where things lie: a root, which is a folder or an address, and this user's cache."""
 
 import os
+import platform
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -20,11 +22,6 @@ _ADVICE = {
     "SIGNATURE": "check the credentials of this machine (AWS_SECRET_ACCESS_KEY ...)",
 }
 """What a store says -> what to do."""
-SHARE = (
-    "put root on a file system that all nodes share, or let it be an object store's address, "
-    "s3://BUCKET/PREFIX"
-)
-"""What to do where a node does not see the artifacts."""
 
 
 class Place(Protocol):
@@ -87,6 +84,14 @@ def shown(root: str) -> str:
     """Return an address without what is secret in it."""
     parts = urlsplit(root)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.netloc else root
+
+
+def unseen(folder: PathLike[str]) -> str:
+    """Return what to tell where this node does not see a folder of the artifacts."""
+    return (
+        f"{platform.node()} has no {folder}: put root on a file system that all nodes share, or "
+        "let it be an object store's address, s3://BUCKET/PREFIX"
+    )
 
 
 def below(root: str, name: str) -> str:

@@ -15,7 +15,7 @@ from wd.data.parts import read_part
 from wd.data.schema import part_files
 from wd.data.sources import Entry, entries_of
 from wd.data.split import keys_of
-from wd.store.shelf import here, pull, push
+from wd.store.shelf import here, push
 
 VERSION = 1
 
@@ -75,9 +75,8 @@ def _build(
     np.save(here(asked), np.unique(np.concatenate(list(keys.values()))))
     push(asked)
     parts = [part for text in texts.values() for part in text.files("train")]
-    folder = work.scratch / "found"
-    map_parts(Overlap(asked), parts, folder, config=recipe.ray)
-    found = np.concatenate([np.load(pull(folder / part.name)) for part in parts])
+    told = map_parts(Overlap(asked), parts, work.scratch / "found", config=recipe.ray)
+    found = np.array([key for stats in told for key in stats["found"]], np.uint64)
     return {
         "pairs": pairs,
         "in_training": {name: int(np.isin(each, found).sum()) for name, each in keys.items()},

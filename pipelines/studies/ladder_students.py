@@ -1,6 +1,5 @@
 """A ladder's students: trained one after another, or several at a time."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from pipelines.studies.rungs import Place, Rung
 from wd.artifacts import Artifact
 from wd.config import Recipe, overridden
 from wd.errors import ConfigError, UserError
-from wd.places import SHARE
+from wd.places import unseen
 from wd.tracking import TrackerHandle, attach
 
 
@@ -114,7 +113,7 @@ def _train(
     """Train one student in this process, which is to see what it reads."""
     for folder in folders:
         if not Path(folder).is_dir():
-            raise UserError(f"{platform.node()} has no {folder}: {SHARE}")
+            raise UserError(unseen(folder))
     recipe = place.recipe(found.recipe)
     answers = found.answers_for(recipe)
     with open_run(recipe, parent=attach(handle), quiet=True, answers=answers) as run:

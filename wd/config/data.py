@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from wd.config.decoding import MAX_POSITIONS
-from wd.config.names import Name
+from wd.config.names import TestSets
 from wd.config.shapes import Config, Fraction, PositiveInt, Vocabulary
 
 SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")
@@ -51,8 +51,7 @@ class CorpusConfig(Config):
     valid: tuple[str, ...] = ()
     """Files to validate on; without them, `valid_fraction` of `train` is held out."""
     test: Annotated[
-        Annotated[tuple[str, ...], Tag("(files)")]
-        | Annotated[dict[Name, tuple[str, ...]], Tag("(sets)")],
+        Annotated[tuple[str, ...], Tag("(files)")] | Annotated[TestSets, Tag("(sets)")],
         Discriminator(lambda value: "(sets)" if isinstance(value, dict) else "(files)"),
     ] = ()
     """Files to test on; without them, `test_fraction` of `train` is held out. Or several test sets
@@ -97,14 +96,6 @@ class CorpusConfig(Config):
             listed = " and ".join(f"{key} {value:g}" for key, value in held_out.items())
             raise ValueError(f"{listed} hold out everything: nothing is left to train on")
         return self
-
-    @field_validator("test")
-    @classmethod
-    def _named_sets_have_files(cls, test: object) -> object:
-        for name, files in test.items() if isinstance(test, dict) else ():
-            if not files:
-                raise ValueError(f"{name} names no files; name some, or leave it out")
-        return test
 
 
 class TokenizerConfig(Config):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wd.config.names import Name
+from wd.config.names import TestSets
 from wd.config.shapes import Config, Fraction
 
 Quantization = Literal["float32", "float16", "bfloat16", "int8", "int8_float16"]
@@ -121,7 +121,7 @@ class EvaluationConfig(DecodingConfig):
     """So many lines of the test set tell how a model is in use: the time of one line alone (median
     and 95th percentile) and lines per second by 32, with one thread and with all, in float32 and in
     int8 (on a GPU float16 and int8_float16), with size and BLEU of each; 0: none of that."""
-    tests: dict[Name, tuple[str, ...]] = Field(default={})
+    tests: TestSets = Field(default={})
     """Further test sets, `{talks: ["talks.{lang}"]}`, below `corpus.dir` like those of
     `corpus.test`. Nothing is trained anew for them: what of them stands in the training text stays
     there, and is counted."""

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 _MOST_BYTES = 100
 """Of a name in UTF-8; a folder's name holds two of them and a hash, and has room for 255."""
@@ -54,8 +54,17 @@ def _not_too_long(name: Any, most: int = _MOST_BYTES) -> Any:
     return name
 
 
+def _each_names_files(sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    for name, files in sets.items():
+        if not files:
+            raise ValueError(f"{name} names no files; name some, or leave it out")
+    return sets
+
+
 Name = Annotated[str, Field(pattern=_NAME, max_length=_MOST_BYTES), BeforeValidator(check_name)]
 """Part of the names of folders and of registered models."""
+TestSets = Annotated[dict[Name, tuple[str, ...]], AfterValidator(_each_names_files)]
+"""Test sets, each with its files."""
 ModelName = Annotated[str, Field(pattern=_MODEL), BeforeValidator(check_model)]
 """Of a registered model."""
 Alias = Annotated[str, Field(pattern=_ALIAS), BeforeValidator(check_alias)]

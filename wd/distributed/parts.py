@@ -1,7 +1,6 @@
 """One part file of a map: made whole or not at all, its statistics beside it."""
 
 import json
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wd.errors import ArtifactError
-from wd.places import SHARE, Place
+from wd.places import Place, unseen
 from wd.store import objects
 from wd.store.shelf import describe, here, names, pull, push
 
@@ -25,7 +24,7 @@ def make(worker: Worker, part: Place, out: Place) -> None:
     final, stats = out / part.name, out / _stats_name(part)
     folder = here(final).parent
     if not folder.is_dir():
-        raise ArtifactError(f"{platform.node()} has no {folder}: {SHARE}")
+        raise ArtifactError(unseen(folder))
     with tempfile.TemporaryDirectory(
         dir=folder, prefix=f".{part.name}.", suffix=".partial"
     ) as partial:

@@ -18,7 +18,7 @@ from wd.distributed.interruption import beside, noted
 from wd.distributed.resources import Want, await_room
 from wd.distributed.runtime import ensure_ray
 from wd.logs import Voice
-from wd.places import SHARE
+from wd.places import unseen
 from wd.store.shelf import here
 from wd.training.job import Trained, TrainingJob, result_of
 from wd.training.loop import Interrupted, Wish, check_share
@@ -203,7 +203,7 @@ def _absence(job: TrainingJob) -> str:
         absent = [one for one in (*job.train, job.held_out.shards) if not Path(one).is_dir()]
     except errors.ArtifactError as error:  # of a store
         return f"{platform.node()}: {error}"
-    return f"{platform.node()} has no {absent[0]}: {SHARE}" if absent else ""
+    return unseen(absent[0]) if absent else ""
 
 
 class _Wishes:

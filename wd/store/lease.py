@@ -46,14 +46,13 @@ class Lease:
         self._who = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"  # who came first goes first
         self._renewed = -math.inf
         self._lapsed = False
-        self._seen: list[_Claim] = []
         self._ended, self._guard = threading.Event(), threading.Lock()
 
     def acquire(self) -> None:
         """Return when this process has it."""
         told = False
-        while not self._ask():
-            holder = next((one for one in self._seen if one.holds), None)
+        while (others := self._ask()) is not None:
+            holder = next((one for one in others if one.holds), None)
             if holder is not None and not told:
                 told = True
                 _LOG.warning("waiting for %s, which makes %s", self._told_by(holder), self._name)
@@ -100,18 +99,18 @@ class Lease:
         if self._is_late():  # the store took so long
             self._erase("holds")
 
-    def _ask(self) -> bool:
-        """Ask once; return whether this process has it now."""
-        self._seen = self._others(self._write("asks"))
-        first = self._who < min((one.who for one in self._seen), default="~")
-        if first and not any(one.holds for one in self._seen):
+    def _ask(self) -> list[_Claim] | None:
+        """Ask once; return None if this process has it now, else the living claims of others."""
+        others = self._others(self._write("asks"))
+        first = self._who < min((one.who for one in others), default="~")
+        if first and not any(one.holds for one in others):
             time.sleep(SETTLE_SECONDS)
             if not any(one.holds for one in self._others(self._write("holds"))):
                 self._erase("asks")
-                return True
+                return None
             self._erase("holds")
         self._renewed = -math.inf
-        return False
+        return others
 
     def _is_late(self) -> bool:
         """Tell whether another process may soon take this one for dead, or has."""
